@@ -1,0 +1,1 @@
+"""Prefect blocks: connections and configuration that outlive a run."""

@@ -1,0 +1,304 @@
+"""Every error that sluiceway raises on purpose, as one tree; each class is something a caller would do differently.
+
+::
+
+    SluicewayError                 exit code 1: the work failed
+    ├── UsageProblem               exit code 2: what was asked for cannot be done as written
+    │   ├── SettingsInvalid        a setting has a value that cannot be used
+    │   ├── InputMissing           a file that was named is not there
+    │   └── MixedInstall           a flow from one tree would run with the core of another
+    ├── RemoteError                exit code 4: a machine did not do what it was asked
+    │   ├── Unreachable            no connection came about; nothing was started there
+    │   │   └── ConnectionRefused  the machine is there, but nothing listens on that port
+    │   ├── ConnectionLost         the connection broke under a command: its outcome is unknown
+    │   ├── HostKeyUnknown         the machine's key is not the one we were told to expect
+    │   ├── AuthenticationFailed   the machine does not accept who we say we are
+    │   ├── CommandTimedOut        a command took longer than it was given, and was stopped
+    │   ├── CommandFailed          a command ran and ended with an exit code or a signal
+    │   └── TransferFailed         a file could not be brought over
+    └── DevclusterError            exit code 3: this machine cannot run what was asked for
+        ├── RootNeeded             the devcluster's daemons need root
+        ├── PackagesMissing        Debian packages are missing
+        ├── PortTaken              another program listens on a port that was asked for
+        ├── FolderUnusable         the folder is not empty, not ours, or out of the daemons' reach
+        └── DaemonFailed           a daemon did not come up, or did not go down
+
+Each error keeps its values as attributes and survives pickling, because Prefect stores the exception of a failed run.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path, PurePath
+
+    from sluiceway.core.remote.shell import Completed
+
+_LAST_LINES = 20
+
+
+def _restore(kind: type[SluicewayError], values: dict[str, Any]) -> SluicewayError:
+    error = kind.__new__(kind)
+    error.__dict__.update(values)
+    return error
+
+
+@dataclass(kw_only=True, eq=False)
+class SluicewayError(Exception):
+    """An error of ours: its text is a letter to the reader, its attributes are the values in it."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[object, tuple[type[Self], dict[str, Any]]]:
+        """Pickle by attributes: the default would call the class without its arguments."""
+        return _restore, (type(self), self.__dict__)
+
+
+@dataclass(kw_only=True, eq=False)
+class UsageProblem(SluicewayError):
+    """What was asked for cannot be done as it was written."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(kw_only=True, eq=False)
+class SettingsInvalid(UsageProblem):
+    """A setting has a value that cannot be used."""
+
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Name every setting that is wrong, and where settings come from."""
+        return (
+            f"these settings cannot be used: {'; '.join(self.problems)}. They come from environment variables "
+            "and from the file .env in the working directory; .env.template describes each."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class InputMissing(UsageProblem):
+    """A file that was named is not there."""
+
+    what: str
+    path: Path
+
+    def __str__(self) -> str:
+        """Name the file and what it was to be."""
+        return f"{self.what} {str(self.path)!r} is not a file that can be read. Check the path."
+
+
+@dataclass(kw_only=True, eq=False)
+class MixedInstall(UsageProblem):
+    """A flow from one tree would run with the core of another."""
+
+    flow: Path
+    core: Path
+
+    def __str__(self) -> str:
+        """Name both trees and the two ways out."""
+        return (
+            f"the flow {self.flow} belongs to another copy of sluiceway than the one Python imports, {self.core}. "
+            "Results would name the wrong code. Either run the flow from a clone in an environment that has only "
+            "the dependencies, or install the wheel and use a module entrypoint such as "
+            "'sluiceway.flows.run_script.run_script'."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RemoteError(SluicewayError):
+    """A machine did not do what it was asked."""
+
+    exit_code: ClassVar[int] = 4
+    machine: str
+
+
+@dataclass(kw_only=True, eq=False)
+class Unreachable(RemoteError):
+    """No connection came about; nothing was started there."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the machine and what the network said."""
+        return (
+            f"could not reach {self.machine}: {self.reason}. Nothing was started there. "
+            "Check the host name, the port and the network, then try again."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class ConnectionRefused(Unreachable):
+    """The machine is there, but nothing listens on that port."""
+
+
+@dataclass(kw_only=True, eq=False)
+class ConnectionLost(RemoteError):
+    """The connection broke under a command: its outcome is unknown."""
+
+    attempted: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was under way, and that nobody knows how it ended."""
+        return (
+            f"the connection to {self.machine} broke ({self.reason}) during: {self.attempted}. "
+            "Whether that was done is unknown: look before doing it again."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class HostKeyUnknown(RemoteError):
+    """The machine's key is not the one we were told to expect."""
+
+    known_hosts: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the machine, the file, and the safe way to add a key."""
+        return (
+            f"{self.machine} showed a host key that is not trusted ({self.reason}); trusted keys are read from "
+            f"{self.known_hosts}. Nothing was sent. If you know this machine, compare its key with what its operators "
+            "publish, then add it there (ssh-keyscan prints it)."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class AuthenticationFailed(RemoteError):
+    """The machine does not accept who we say we are."""
+
+    user: str
+    tried: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the user and what was offered."""
+        return (
+            f"{self.machine} did not let {self.user} in ({self.reason}); offered: {self.tried}. "
+            "Check the user name and that this key, password or code is the one the machine expects."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class CommandTimedOut(RemoteError):
+    """A command took longer than it was given, and was stopped."""
+
+    attempted: str
+    limit: timedelta
+
+    def __str__(self) -> str:
+        """Name the command and its limit."""
+        return (
+            f"no answer from {self.machine} within {self.limit.total_seconds():g} s to: {self.attempted}. "
+            "It was told to stop, but may have had its effect: look before doing it again."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class CommandFailed(RemoteError):
+    """A command ran and ended with an exit code or a signal; carries all that the result carries."""
+
+    completed: Completed
+
+    def __str__(self) -> str:
+        """Name the command, how it ended, and the last lines it said."""
+        done = self.completed
+        ending = f"signal {done.signal}" if done.signal else f"exit code {done.exit_code}"
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+        tail = "\n".join(said) or "(it said nothing on stderr)"
+        return f"on {self.machine}, {shlex.join(done.command.argv)} ended with {ending}:\n{tail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class TransferFailed(RemoteError):
+    """A file could not be brought over; the file of that name is as it was before."""
+
+    source: PurePath
+    target: PurePath
+    reason: str
+
+    def __str__(self) -> str:
+        """Name both ends and what went wrong."""
+        return (
+            f"could not copy {str(self.source)!r} to {str(self.target)!r} ({self.machine}): {self.reason}. "
+            "What stood at the target before is still there."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class DevclusterError(SluicewayError):
+    """This machine cannot run what was asked for."""
+
+    exit_code: ClassVar[int] = 3
+
+
+@dataclass(kw_only=True, eq=False)
+class RootNeeded(DevclusterError):
+    """The devcluster's daemons need root."""
+
+    attempted: str
+
+    def __str__(self) -> str:
+        """Say why root, and what still works without."""
+        return (
+            f"{self.attempted} needs root: Slurm's node daemons start each job as its own user. "
+            "Use sudo, or a machine where you are root (a container will do)."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class PackagesMissing(DevclusterError):
+    """Debian packages are missing."""
+
+    packages: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Give the command that installs them."""
+        return (
+            f"these programs' packages are missing: {', '.join(self.packages)}. Install them with: "
+            f"apt-get install --no-install-recommends {' '.join(self.packages)}"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class PortTaken(DevclusterError):
+    """Another program listens on a port that was asked for."""
+
+    port: int
+    purpose: str
+
+    def __str__(self) -> str:
+        """Name the port and its purpose."""
+        return (
+            f"port {self.port}, meant for {self.purpose}, is taken by another program. "
+            "Choose another first port with --first-port, or leave that out to have free ports chosen."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class FolderUnusable(DevclusterError):
+    """The folder is not empty, not ours, or out of the daemons' reach."""
+
+    folder: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the folder and the reason."""
+        return f"the folder {str(self.folder)!r} cannot hold a devcluster: {self.reason}. Name another with --folder."
+
+
+@dataclass(kw_only=True, eq=False)
+class DaemonFailed(DevclusterError):
+    """A daemon did not come up, or did not go down."""
+
+    daemon: str
+    attempted: str
+    log: Path
+    tail: str
+
+    def __str__(self) -> str:
+        """Name the daemon, its log, and the log's last lines."""
+        return f"{self.daemon} did not {self.attempted}. The end of its log {self.log}:\n{self.tail or '(empty)'}"

@@ -1,0 +1,115 @@
+"""A Shell on this machine: the same promises as over SSH, with no connection to lose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluiceway.core.errors import CommandTimedOut, TransferFailed
+from sluiceway.core.remote.shell import Command, Completed, Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import timedelta
+    from pathlib import PurePosixPath
+
+# What a POSIX shell answers when it cannot start a program.
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
+
+class LocalShell(Shell):
+    """Commands run as children of this process, each in a process group of its own."""
+
+    @property
+    def machine(self) -> str:
+        """The machine's name, for messages."""
+        return "this machine"
+
+    async def run(self, command: Command, *, timeout: timedelta | None = None) -> Completed:  # noqa: ASYNC109
+        """Run a command to its end; when time is up or the caller is cancelled, its whole process group is killed."""
+        try:
+            process = await _spawn(command)
+        except FileNotFoundError as error:
+            return self._not_started(command, _NOT_FOUND, error)
+        except PermissionError as error:
+            return self._not_started(command, _NOT_EXECUTABLE, error)
+        try:
+            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+                stdout, stderr = await process.communicate(command.stdin)
+        except TimeoutError:
+            assert timeout is not None  # noqa: S101 - only a timeout raises this
+            raise CommandTimedOut(machine=self.machine, attempted=str(command), limit=timeout) from None
+        finally:
+            await _kill_group(process)
+        exit_code, ended_by = _ending(process.returncode)
+        return Completed(
+            machine=self.machine,
+            command=command,
+            exit_code=exit_code,
+            signal=ended_by,
+            stdout=stdout,
+            stderr=stderr,
+        )
+
+    async def put(self, source: Path, target: PurePosixPath) -> None:
+        """Copy a file; the target appears whole or not at all."""
+        await asyncio.to_thread(self._copy, source, Path(target))
+
+    async def get(self, source: PurePosixPath, target: Path) -> None:
+        """Copy a file; the target appears whole or not at all."""
+        await asyncio.to_thread(self._copy, Path(source), target)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        try:
+            with staged_beside(target) as staged:
+                shutil.copyfile(source, staged)
+                shutil.copymode(source, staged)
+        except OSError as error:
+            raise TransferFailed(machine=self.machine, source=source, target=target, reason=str(error)) from error
+
+    def _not_started(self, command: Command, exit_code: int, error: OSError) -> Completed:
+        said = f"{command.argv[0]}: {error.strerror}\n".encode(errors="surrogateescape")
+        return Completed(
+            machine=self.machine, command=command, exit_code=exit_code, signal=None, stdout=b"", stderr=said
+        )
+
+
+@contextlib.contextmanager
+def staged_beside(target: Path) -> Iterator[Path]:
+    """Give a file to fill; it takes the target's name, flushed to disk, when the block ends well, else it goes."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+    os.close(handle)
+    staged = Path(name)
+    try:
+        yield staged
+        with staged.open("rb") as written:
+            os.fsync(written.fileno())
+        staged.replace(target)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+async def _spawn(command: Command) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        *command.argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+
+
+async def _kill_group(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _ending(returncode: int | None) -> tuple[int | None, str | None]:
+    if returncode is not None and returncode < 0:
+        return None, signal.Signals(-returncode).name.removeprefix("SIG")
+    return returncode, None

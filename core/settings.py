@@ -1,0 +1,67 @@
+"""Every setting of sluiceway, in one class: environment variables named SLUICEWAY_*, or lines of .env.
+
+Nothing else in sluiceway reads the environment. The few variables of other programs that matter to us are the class
+Foreign below; SLURM_* variables are read on nodes only, by the program that runs there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sluiceway.core.errors import SettingsInvalid
+
+
+class Settings(BaseSettings):
+    """What a user can set; every field has a default, so that a new user sets nothing."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICEWAY_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("sluiceway"),
+        description="Where runs, the store, the registry and clusters.toml live.",
+    )
+    cache_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_cache_path("sluiceway"),
+        description="What can be made again: deleting this folder loses time, never results.",
+    )
+    output_dir: Path = Field(
+        default=Path("data/output"),
+        description="Where results go when --out is not given: a folder per verb below this one.",
+    )
+    devcluster_dir: Path = Field(
+        default=Path("/var/lib/sluiceway-devcluster"),
+        description="The folder of `sluiceway devcluster`; the daemons' own users must be able to reach it.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO",
+        description="How much is told on the console.",
+    )
+    test_data: Path | None = Field(
+        default=None,
+        description="A folder of real genotypes and scores for the tests; without it those tests are left out.",
+    )
+
+
+class Foreign(BaseSettings):
+    """Variables that belong to other programs and are read here; this is the whole list."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    prefect_api_url: str | None = Field(default=None, validation_alias=AliasChoices("PREFECT_API_URL"))
+
+
+def load() -> Settings:
+    """Read the settings, or raise SettingsInvalid naming each one that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = tuple(
+            f"SLUICEWAY_{'.'.join(str(part) for part in each['loc']).upper()}={each['input']!r}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise SettingsInvalid(problems=problems) from error

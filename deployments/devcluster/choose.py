@@ -1,0 +1,71 @@
+"""Decides what a devcluster consists of: what was asked for, on what this machine has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluiceway.core.errors import FolderUnusable, PortTaken
+from sluiceway.core.remote.local import LocalShell
+from sluiceway.deployments.devcluster import machine
+from sluiceway.deployments.devcluster.plan import Plan, Ports, Tracker, nodes, require_usable, stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DEFAULT_NAME = "dev"
+_DEFAULT_NODES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked for; what is left out is chosen at the first start, and kept."""
+
+    root: Path
+    name: str | None = None
+    nodes: int | None = None
+    first_port: int | None = None
+    tracker: Tracker | None = None
+
+
+async def plan_for(wish: Wish) -> Plan:
+    """Give the plan of a folder, chosen anew where there is none; refuse what cannot come up."""
+    machine.require_root("starting a devcluster")
+    require_usable(wish.root)
+    await machine.require_packages(LocalShell())
+    plan = stored(wish.root)
+    if plan is None:
+        return _choose(wish)
+    _require_same(plan, wish)
+    return plan
+
+
+def _require_same(plan: Plan, wish: Wish) -> None:
+    made = {
+        "--name": (wish.name, plan.name),
+        "--nodes": (wish.nodes, len(plan.nodes)),
+        "--first-port": (wish.first_port, plan.ports.controller),
+        "--tracker": (wish.tracker, plan.tracker),
+    }
+    for option, (wished, there) in made.items():
+        if wished not in (None, there):
+            reason = f"its cluster was made with {option} {there}, not {wished}; `down --wipe` it first"
+            raise FolderUnusable(folder=plan.root, reason=reason)
+
+
+def _choose(wish: Wish) -> Plan:
+    count = wish.nodes or _DEFAULT_NODES
+    purposes = ("slurmctld", "slurmdbd", "the login node", "the jump host", *("a node",) * count)
+    first = wish.first_port or machine.free_ports(len(purposes))
+    for port, purpose in enumerate(purposes, start=first):
+        if not machine.is_free(port):
+            raise PortTaken(port=port, purpose=purpose)
+    name = wish.name or _DEFAULT_NAME
+    return Plan(
+        name=name,
+        root=wish.root,
+        host=machine.host_name(),
+        tracker=wish.tracker or machine.tracker(),
+        ports=Ports(controller=first, accounting=first + 1, login=first + 2, jump=first + 3),
+        nodes=nodes(name, count=count, first_port=first + 4),
+    )

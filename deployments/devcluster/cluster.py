@@ -1,0 +1,182 @@
+"""Brings a devcluster up, repairs it, takes it down, and says how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sluiceway.core.events import tell
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.remote.local import LocalShell
+from sluiceway.core.remote.shell import Command
+from sluiceway.deployments.devcluster import accounts, daemons, machine
+from sluiceway.deployments.devcluster.preparation import prepare
+from sluiceway.deployments.devcluster.supervisor import Supervisor, process_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluiceway.core.remote.shell import Completed
+    from sluiceway.deployments.devcluster.plan import Node, Plan
+
+log = logging.getLogger(__name__)
+
+_JOBS_END = timedelta(seconds=8)
+_PROCESSES_END = timedelta(seconds=8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStatus:
+    """Whether one daemon runs, and where its log is."""
+
+    name: str
+    pid: int | None
+    log: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """How a devcluster is: its daemons, and what Slurm says of each node."""
+
+    daemons: tuple[DaemonStatus, ...]
+    node_states: dict[str, str]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every daemon runs."""
+        return all(daemon.pid is not None for daemon in self.daemons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devcluster:
+    """One devcluster, and who looks after its daemons."""
+
+    plan: Plan
+    supervisor: Supervisor = field(default_factory=lambda: Supervisor(shell=LocalShell(), clock=SystemClock()))
+
+    async def up(self) -> None:
+        """Start whatever is not running; on a cluster that is up this changes nothing."""
+        plan, start = self.plan, self.supervisor.start
+        machine.require_root("starting a devcluster")
+        plan.root.mkdir(parents=True, exist_ok=True)
+        plan.folder.plan.write_text(plan.model_dump_json(indent=2) + "\n")
+        await prepare(plan, self.supervisor.shell)
+        sshds = (daemons.sshd(plan, name) for name in ("login", "jump"))
+        await asyncio.gather(start(daemons.munged(plan)), self._start_database(), *map(start, sshds))
+        await start(daemons.slurmdbd(plan))
+        await self._add_accounts()
+        await start(daemons.slurmctld(plan))
+        await asyncio.gather(*map(self._start_node, plan.nodes))
+        tell(log, "devcluster up", name=plan.name, folder=str(plan.root))
+
+    async def down(self, *, wipe: bool = False) -> None:
+        """Stop everything; leave no process, mount or control group, and with `wipe` no folder and no user."""
+        machine.require_root("stopping a devcluster")
+        plan = self.plan
+        await self._cancel_jobs()
+        # In turn and backwards: a daemon that loses the one it talks to would wait for it instead of ending.
+        for level in daemons.levels(plan)[::-1]:
+            await asyncio.gather(*map(self.supervisor.stop, level))
+        await self._end_leftovers()
+        machine.remove_freezers(tuple(node.name for node in plan.nodes))
+        if wipe:
+            await self._wipe()
+        tell(log, "devcluster down", name=plan.name, wiped=wipe)
+
+    async def status(self) -> ClusterStatus:
+        """Look at every daemon, and ask Slurm about its nodes when the controller runs."""
+        found = tuple(
+            DaemonStatus(name=daemon.name, pid=process_id(daemon), log=daemon.log)
+            for level in daemons.levels(self.plan)
+            for daemon in level
+        )
+        controller_runs = process_id(daemons.slurmctld(self.plan)) is not None
+        return ClusterStatus(daemons=found, node_states=await self._node_states() if controller_runs else {})
+
+    async def fail(self, node: str) -> None:
+        """Let a node fail: Slurm takes it for dead at once."""
+        await self._update_node(node, "state=down", "reason=failed on purpose")
+
+    async def resume(self, node: str) -> None:
+        """Bring a failed node back."""
+        await self._update_node(node, "state=resume")
+
+    async def _update_node(self, node: str, *values: str) -> None:
+        machine.require_root("changing a node")
+        (await self._slurm("scontrol", "update", f"nodename={node}", *values)).require_success()
+
+    async def _node_states(self) -> dict[str, str]:
+        answer = await self._slurm("sinfo", "--noheader", "--Node", "--format=%N %T")
+        return dict(line.split() for line in sorted(set(answer.text.splitlines())))
+
+    async def _start_database(self) -> None:
+        folder = self.plan.folder
+        if not (folder.state / "mysql" / "mysql").is_dir():
+            defaults = f"--defaults-file={folder.configuration}/database.cnf"
+            made = ("mariadb-install-db", defaults, "--skip-test-db", "--auth-root-authentication-method=socket")
+            (await self.supervisor.run(Command.of(*made))).require_success()
+        await self.supervisor.start(daemons.mariadbd(self.plan))
+
+    async def _add_accounts(self) -> None:
+        done = self.plan.folder.state / "slurm" / "accounts-added"
+        if not done.exists():
+            for addition in accounts.additions(self.plan):
+                (await self._slurm("sacctmgr", "--immediate", "--quiet", *addition)).require_success()
+            done.touch()
+
+    async def _start_node(self, node: Node) -> None:
+        daemon = daemons.slurmd(self.plan, node)
+        if process_id(daemon) is not None:
+            # It runs, but may have been failed on purpose.
+            if not await self.supervisor.is_ready(daemon):
+                await self.resume(node.name)
+            return
+        await self.supervisor.start(daemon)
+        self._remember_namespace(daemon)
+
+    def _remember_namespace(self, daemon: daemons.Daemon) -> None:
+        """Note where a node lives: what its jobs leave behind lives there too, and is found so."""
+        pid = process_id(daemon)
+        namespace = machine.mount_namespace(pid) if pid is not None else None
+        if namespace is not None:
+            with self.plan.folder.namespaces.open("a") as noted:
+                noted.write(f"{namespace}\n")
+
+    async def _cancel_jobs(self) -> None:
+        """Let jobs end while there is still a Slurm to end them."""
+        if not (await self.status()).is_up or not await self._jobs():
+            return
+        await self._slurm("scancel", f"--user={self.plan.user}")
+
+        async def have_ended() -> bool:
+            return not await self._jobs()
+
+        await self.supervisor.until(have_ended, within=_JOBS_END)
+
+    async def _jobs(self) -> list[str]:
+        return (await self._slurm("squeue", "--noheader", "--format=%i")).text.split()
+
+    async def _end_leftovers(self) -> None:
+        noted = self.plan.folder.namespaces
+        ours = frozenset(noted.read_text().split() if noted.is_file() else ())
+
+        async def are_gone() -> bool:
+            left = machine.processes_of(user=self.plan.user, namespaces=ours)
+            machine.kill(left, signal.SIGKILL)
+            return not left
+
+        await self.supervisor.until(are_gone, within=_PROCESSES_END)
+        noted.unlink(missing_ok=True)
+
+    async def _wipe(self) -> None:
+        if machine.home_of(self.plan.user) == self.plan.folder.home:
+            (await self.supervisor.run(Command.of("userdel", self.plan.user))).require_success()
+        await asyncio.to_thread(shutil.rmtree, self.plan.root)
+
+    async def _slurm(self, *argv: str) -> Completed:
+        return await self.supervisor.run(daemons.slurm_command(self.plan, *argv))

@@ -1,0 +1,76 @@
+"""A Prefect server of our own, for commands that need one and find none."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from sluiceway.core.errors import DaemonFailed
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.remote.local import LocalShell
+from sluiceway.core.remote.shell import Command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_START_LIMIT = timedelta(seconds=120)
+_TICK = timedelta(milliseconds=500)
+# It leads a session of its own, so that its process id names everything it starts.
+_START = """
+mkdir -p -- "$1"
+log=$1/server.log pid=$1/server.pid
+shift
+exec setsid --fork sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$pid" "$@" >>"$log" 2>&1 </dev/null
+"""
+_STOP = 'kill -TERM -- "-$(cat -- "$1/server.pid")"'
+
+
+def address() -> str:
+    """Choose the address of a server that nothing else uses."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{trial.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def running(url: str, *, home: Path) -> AsyncIterator[None]:
+    """Run a Prefect server at this address, with its database in `home`; flows inside the block use it."""
+    shell = LocalShell()
+    (await shell.run(Command.script(_START, str(home), *_server(url, home)))).require_success()
+    try:
+        with temporary_settings({PREFECT_API_URL: f"{url}/api"}):
+            await _until_healthy(home)
+            yield
+    finally:
+        await shell.run(Command.script(_STOP, str(home)))
+
+
+def _server(url: str, home: Path) -> tuple[str, ...]:
+    settings = {
+        "PREFECT_HOME": str(home),
+        # Without it the pages ask the default port, wherever they were loaded from.
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    start = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", url.rpartition(":")[2])
+    return ("env", *(f"{name}={value}" for name, value in settings.items()), sys.executable, *start)
+
+
+async def _until_healthy(home: Path) -> None:
+    clock = SystemClock()
+    deadline = clock.now() + _START_LIMIT
+    async with get_client() as client:
+        while await client.api_healthcheck() is not None:
+            if clock.now() > deadline:
+                log = home / "server.log"
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                raise DaemonFailed(daemon="the Prefect server", attempted="become healthy", log=log, tail=tail)
+            await clock.sleep(_TICK)

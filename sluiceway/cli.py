@@ -1,0 +1,71 @@
+"""The command `sluiceway`: a sub-command for each capability, errors as one paragraph, exit codes that mean something.
+
+Exit codes: 0 done; 1 the work failed; 2 what was asked for cannot be done as written; 3 this machine lacks what is
+needed; 4 a machine did not do what it was asked; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from sluiceway.core import settings
+from sluiceway.core.errors import SluicewayError
+from sluiceway.core.events import ROOT
+from sluiceway.core.report import console
+from sluiceway.deployments import demo as demonstration
+from sluiceway.deployments.devcluster import command as devcluster
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Work on Slurm from Prefect, with proof; and every polygenic score against every reference person.",
+    epilog=(
+        "Exit codes: 0 done, 1 the work failed, 2 asked for what cannot be done, 3 this machine lacks something, "
+        "4 another machine did not do as asked, 130 interrupted."
+    ),
+)
+app.add_typer(devcluster.app, name="devcluster")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        typer.echo(version("sluiceway"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every event.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Set up what every command shares."""
+    console.show_events("DEBUG" if debug else settings.load().log_level)
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option("--headless", help="Without a server and its pages.")] = False,
+) -> None:
+    """Run a small example from end to end and say where its result is."""
+    asyncio.run(demonstration.run_demo(headless=headless))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error of ours is one paragraph, any other is a bug and shows its traceback."""
+    try:
+        app(args=arguments)
+    except SluicewayError as error:
+        if logging.getLogger(ROOT).isEnabledFor(logging.DEBUG):
+            raise
+        remarks = console.for_remarks()
+        remarks.print("[bold red]error:[/bold red]", end=" ")
+        remarks.print(str(error), markup=False)
+        raise SystemExit(error.exit_code) from error
