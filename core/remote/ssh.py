@@ -46,6 +46,7 @@ _CLOSE_SECONDS = 5
 _LOGIN_SECONDS = 60
 # A person has to look up the code and type it.
 _ANSWER_SECONDS = 300
+_ANSWER_TRIES = 3
 
 _REFUSED_PROOF = (
     asyncssh.PermissionDenied,
@@ -285,9 +286,12 @@ class _Answering(asyncssh.SSHClient):
 
     def __init__(self, login: Login) -> None:
         self._login = login
+        self._tries_left = _ANSWER_TRIES
 
-    def kbdint_auth_requested(self) -> str:
-        return ""
+    def kbdint_auth_requested(self) -> str | None:
+        # Without a bound, a machine that never lets in would be answered for ever.
+        self._tries_left -= 1
+        return "" if self._tries_left >= 0 else None
 
     async def kbdint_challenge_received(
         self,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# See NODE STATE CODES in sinfo(1).
+_WORKING = ("idle", "mixed", "allocated", "completing")
 _JOBS_END = timedelta(seconds=8)
 _PROCESSES_END = timedelta(seconds=8)
 
@@ -99,16 +101,22 @@ class Devcluster:
         return ClusterStatus(daemons=found, node_states=await self._node_states() if controller_runs else {})
 
     async def fail(self, node: str) -> None:
-        """Let a node fail: Slurm takes it for dead at once."""
-        await self._update_node(node, "state=down", "reason=failed on purpose")
+        """Let a node fail: Slurm takes it for dead at once, until it is told to resume."""
+        machine.require_root("failing a node")
+        (await self._update_node(node, "state=down", "reason=failed on purpose")).require_success()
 
     async def resume(self, node: str) -> None:
-        """Bring a failed node back."""
-        await self._update_node(node, "state=resume")
+        """Bring a failed node back; one that works already stays as it is."""
+        machine.require_root("resuming a node")
+        updated = await self._update_node(node, "state=resume")
+        if not updated.succeeded and not await self._works(node):
+            updated.require_success()
 
-    async def _update_node(self, node: str, *values: str) -> None:
-        machine.require_root("changing a node")
-        (await self._slurm("scontrol", "update", f"nodename={node}", *values)).require_success()
+    async def _update_node(self, node: str, *values: str) -> Completed:
+        return await self._slurm("scontrol", "update", f"nodename={node}", *values)
+
+    async def _works(self, node: str) -> bool:
+        return (await self._node_states()).get(node) in _WORKING
 
     async def _node_states(self) -> dict[str, str]:
         answer = await self._slurm("sinfo", "--noheader", "--Node", "--format=%N %T")
@@ -131,13 +139,11 @@ class Devcluster:
 
     async def _start_node(self, node: Node) -> None:
         daemon = daemons.slurmd(self.plan, node)
-        if process_id(daemon) is not None:
-            # It runs, but may have been failed on purpose.
-            if not await self.supervisor.is_ready(daemon):
-                await self.resume(node.name)
-            return
-        await self.supervisor.start(daemon)
-        self._remember_namespace(daemon)
+        if await self.supervisor.start(daemon):
+            self._remember_namespace(daemon)
+        # It answers, but may have been failed on purpose, or be suspected since it died.
+        if not await self._works(node.name):
+            await self.resume(node.name)
 
     def _remember_namespace(self, daemon: daemons.Daemon) -> None:
         """Note where a node lives: what its jobs leave behind lives there too, and is found so."""

@@ -44,7 +44,8 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 MpiDefault=none
 MailProg=/bin/true
-ReturnToService=2
+# A node that did not answer comes back by itself; one that was failed on purpose stays so.
+ReturnToService=1
 KillWait=2
 SlurmdTimeout=10
 MinJobAge=300

@@ -135,8 +135,9 @@ def slurmd(plan: Plan, node: Node) -> Daemon:
     folder = plan.folder
     inside = Command.script(_START_NODE, node.name, str(folder.node_hosts), str(folder.slurm_conf))
     start = Command.of("unshare", "--mount", "--uts", "--propagation", "private", *inside.argv)
-    up = 'sinfo --noheader --nodes="$1" --format=%T | grep -Eqx "idle|mixed|allocated|completing"'
-    ready = slurm_command(plan, *Command.script(up, node.name).argv)
+    # A star after a node's state says that it does not answer.
+    answers = 'sinfo --noheader --nodes="$1" --format=%T | grep -vq -e "[*]" -e unknown'
+    ready = slurm_command(plan, *Command.script(answers, node.name).argv)
     return Daemon(
         name=f"slurmd-{node.name}",
         owner="root",

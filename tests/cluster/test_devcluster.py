@@ -1,0 +1,146 @@
+"""A devcluster comes up, is repaired, goes down, and leaves nothing; a second one beside the session's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sluiceway.core.errors import DaemonFailed, FolderUnusable, PortTaken
+from sluiceway.core.remote.login import Login
+from sluiceway.core.remote.shell import Command
+from sluiceway.core.remote.ssh import SshShell
+from sluiceway.deployments.devcluster import daemons, machine
+from sluiceway.deployments.devcluster.choose import Wish, plan_for
+from sluiceway.deployments.devcluster.cluster import Devcluster
+from sluiceway.deployments.devcluster.plan import Tracker
+from sluiceway.deployments.devcluster.supervisor import process_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sluiceway.deployments.devcluster.daemons import Daemon
+
+SECOND = "second"
+
+
+@pytest.fixture
+async def second(devcluster: Devcluster) -> AsyncIterator[Devcluster]:
+    """A cluster beside the session's own, with its own name and the plain process tracker."""
+    root = Path(f"/var/lib/sluiceway-{SECOND}-{os.getpid()}")
+    plan = await plan_for(Wish(root=root, name=SECOND, nodes=5, tracker=Tracker.PLAIN))
+    assert not {plan.ports.login, plan.ports.controller} & set(devcluster.plan.ports.model_dump().values())
+    cluster = Devcluster(plan=plan)
+    try:
+        yield cluster
+    finally:
+        await cluster.down(wipe=True)
+
+
+def login_to(cluster: Devcluster) -> Login:
+    return Login(host=cluster.plan.name, ssh_config=cluster.plan.folder.ssh_config, use_agent=False)
+
+
+def all_daemons(cluster: Devcluster) -> list[Daemon]:
+    return [daemon for level in daemons.levels(cluster.plan) for daemon in level]
+
+
+def process_ids(cluster: Devcluster) -> dict[str, int | None]:
+    return {daemon.name: process_id(daemon) for daemon in all_daemons(cluster)}
+
+
+@pytest.mark.slow
+async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devcluster) -> None:
+    await second.up()
+    assert (await second.status()).is_up
+    async with SshShell(login_to(second)) as shell:
+        # One process that leaves the job's session, one job that runs, one that waits.
+        await shell.run(Command.of("sbatch", "-N5", "--exclusive", "--wrap=setsid sleep 611 & sleep 612"))
+        await shell.run(Command.of("sbatch", "--wrap=sleep 613"))
+        running = 'until squeue -h -t R | grep -q .; do sleep 0.1; done; pgrep -u "$(id -u)" -c sleep'
+        assert int((await shell.run(Command.script(running))).text) >= 2
+    noted = frozenset(second.plan.folder.namespaces.read_text().split())
+    await second.down()
+    assert not machine.processes_of(user=second.plan.user, namespaces=noted)
+    assert not any(process_ids(second).values())
+    assert SECOND not in Path("/proc/mounts").read_text()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/slurm_{SECOND}*"))
+
+
+async def test_up_changes_nothing_on_a_cluster_that_is_up(devcluster: Devcluster) -> None:
+    before = process_ids(devcluster)
+    await devcluster.up()
+    assert process_ids(devcluster) == before
+    assert None not in before.values()
+
+
+@pytest.mark.parametrize("name", ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd-test2", "login", "jump"])
+async def test_up_repairs_a_daemon_that_was_killed(devcluster: Devcluster, name: str) -> None:
+    """Red on: deployments/devcluster/supervisor.py: `if process_id(daemon) is not None:` -> `if daemon.pid_file.exists():`."""
+    (daemon,) = (each for each in all_daemons(devcluster) if each.name == name)
+    pid = process_id(daemon)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await devcluster.up()
+    assert process_id(daemon) not in (None, pid)
+    async with SshShell(login_to(devcluster)) as shell:
+        assert (await shell.run(Command.of("srun", "-N4", "true"))).succeeded
+
+
+async def test_up_repairs_everything_killed_at_once(devcluster: Devcluster) -> None:
+    for daemon in all_daemons(devcluster):
+        pid = process_id(daemon)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    await devcluster.up()
+    assert (await devcluster.status()).is_up
+    async with SshShell(login_to(devcluster)) as shell:
+        assert (await shell.run(Command.of("srun", "-N4", "true"))).succeeded
+
+
+async def test_a_port_that_is_taken_is_named_before_anything_starts() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"port {port}, meant for slurmctld, is taken"):
+            await plan_for(Wish(root=Path("/var/lib/sluiceway-no"), name="nowhere", first_port=port))
+
+
+async def test_a_cluster_is_not_remade_under_other_wishes(devcluster: Devcluster) -> None:
+    with pytest.raises(FolderUnusable, match=r"made with --nodes 4, not 7; `down --wipe` it first"):
+        await plan_for(Wish(root=devcluster.plan.root, nodes=7))
+
+
+async def test_a_user_of_that_name_who_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    plan = await plan_for(Wish(root=Path(f"/var/lib/sluiceway-third-{os.getpid()}"), name="third"))
+    made = await asyncio.create_subprocess_exec("useradd", "--no-create-home", "--home-dir", str(tmp_path), plan.user)  # noqa: TID251
+    assert await made.wait() == 0
+    try:
+        cluster = Devcluster(plan=plan)
+        with pytest.raises(FolderUnusable, match=f"already a user 'thirduser' whose home is {tmp_path}"):
+            await cluster.up()
+        await cluster.down(wipe=True)
+        assert machine.home_of(plan.user) == tmp_path
+    finally:
+        removed = await asyncio.create_subprocess_exec("userdel", plan.user)  # noqa: TID251
+        await removed.wait()
+
+
+async def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(devcluster: Devcluster) -> None:
+    daemon = daemons.sshd(devcluster.plan, "jump")
+    conf = devcluster.plan.folder.configuration / "jump.conf"
+    before = conf.read_text()
+    await devcluster.supervisor.stop(daemon)
+    conf.write_text("NoSuchOption yes\n")
+    try:
+        with pytest.raises(DaemonFailed, match=r"jump did not start[\s\S]*NoSuchOption"):
+            await devcluster.supervisor.start(daemon)
+    finally:
+        conf.write_text(before)
+        await devcluster.supervisor.start(daemon)

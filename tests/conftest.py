@@ -1,0 +1,79 @@
+"""The tiers of the tests: each folder is one, and a part that is missing is said, or under CI is a failure.
+
+pure (everything else), wire/, engine/, cluster/: a test gets its tier's marker from the folder it stands in.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+TIERS = ("wire", "engine", "cluster")
+
+_missing = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep Prefect's folder and what sluiceway writes out of the user's own, for every process that tests start."""
+    config.stash[_missing] = {}
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the tier of its folder."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        if folder in TIERS:
+            item.add_marker(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give sluiceway and Prefect folders of this session, for every process that a test starts."""
+    base = tmp_path_factory.mktemp("own")
+    given = {
+        "PREFECT_HOME": str(base / "prefect"),
+        "SLUICEWAY_HOME": str(base / "home"),
+        "SLUICEWAY_CACHE_DIR": str(base / "cache"),
+    }
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith(("SLUICEWAY_", "PREFECT_API"))]:
+            if name != "SLUICEWAY_TEST_DATA":
+                environment.delenv(name)
+        for name, value in given.items():
+            environment.setenv(name, value)
+        yield
+
+
+class Missing:
+    """Ends a test whose tier lacks a part: a failure under CI, elsewhere a skip that the last lines tell."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def part(self, tier: str, *, why: str, get: str) -> None:
+        said = f"tier {tier} did not run: {why}. To run it: {get}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(said)
+        self._config.stash[_missing][tier] = said
+        pytest.skip(said)
+
+
+@pytest.fixture(scope="session")
+def missing(pytestconfig: pytest.Config) -> Missing:
+    return Missing(pytestconfig)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in one line each which tier did not run, and how to get it."""
+    for said in config.stash[_missing].values():
+        terminalreporter.write_line(said, yellow=True)

@@ -1,0 +1,120 @@
+"""The error tree: shown in its docstring, every class used, every error a letter that survives pickling."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from sluiceway.core import errors
+from sluiceway.core.errors import CommandFailed, SluicewayError
+from sluiceway.core.remote.shell import Command, Completed
+from tests.conftest import ROOT
+
+COMPLETED = Completed(
+    machine="login",
+    command=Command.of("sbatch", "my job.sh"),
+    exit_code=3,
+    signal=None,
+    stdout=b"out",
+    stderr=b"Invalid account",
+)
+VALUES: dict[str, object] = {
+    "machine": "ada@login:22",
+    "reason": "no route to host",
+    "attempted": "sbatch job.sh",
+    "known_hosts": "~/.ssh/known_hosts",
+    "user": "ada",
+    "tried": "key /k",
+    "limit": timedelta(seconds=5),
+    "completed": COMPLETED,
+    "source": PurePosixPath("/a b"),
+    "target": Path("/c"),
+    "problems": ("SLUICEWAY_HOME=''",),
+    "what": "the script",
+    "path": Path("/s.sh"),
+    "flow": Path("/one/flows/f.py"),
+    "core": Path("/two/core"),
+    "packages": ("munge",),
+    "port": 6817,
+    "purpose": "slurmctld",
+    "folder": Path("/var/x"),
+    "daemon": "munged",
+    "log": Path("/var/x/log"),
+    "tail": "bad key",
+}
+
+
+def tree() -> list[type[SluicewayError]]:
+    return [
+        each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, SluicewayError)
+    ]
+
+
+def letters() -> list[type[SluicewayError]]:
+    return [each for each in tree() if each.__str__ is not Exception.__str__]
+
+
+def shown() -> dict[str, int]:
+    """Each class that the docstring shows, with its indent."""
+    lines = (errors.__doc__ or "").splitlines()
+    found = (re.match(r"([\s│├└─]*)([A-Z]\w+)(?:\s{2,}|$)", line) for line in lines)
+    return {each[2]: len(each[1]) for each in found if each}
+
+
+def example(kind: type[SluicewayError]) -> SluicewayError:
+    return kind(**{name: VALUES[name] for name in inspect.signature(kind).parameters})
+
+
+@pytest.mark.parametrize("kind", tree(), ids=lambda kind: kind.__name__)
+def test_the_docstring_shows_every_class_under_its_parent(kind: type[SluicewayError]) -> None:
+    depth = shown()
+    assert kind.__name__ in depth
+    parent = kind.__mro__[1]
+    if issubclass(parent, SluicewayError):
+        assert depth[kind.__name__] == depth[parent.__name__] + 4
+
+
+@pytest.mark.parametrize("kind", letters(), ids=lambda kind: kind.__name__)
+def test_an_error_names_its_values_and_what_to_do(kind: type[SluicewayError]) -> None:
+    text = str(example(kind))
+    assert len(text) > 40
+    assert "None" not in text
+
+
+@pytest.mark.parametrize("kind", tree(), ids=lambda kind: kind.__name__)
+def test_an_error_survives_pickling_with_its_values(kind: type[SluicewayError]) -> None:
+    error = example(kind)
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(again) is kind
+    assert vars(again) == vars(error)
+    assert str(again) == str(error)
+
+
+@pytest.mark.parametrize("kind", tree(), ids=lambda kind: kind.__name__)
+def test_every_class_is_raised_somewhere_or_has_children_that_are(kind: type[SluicewayError]) -> None:
+    ours = [path for folder in ("core", "blocks", "tasks", "flows", "deployments") for path in (ROOT / folder).rglob("*.py")]
+    code = "\n".join(path.read_text() for path in ours if path.name != "errors.py")
+    assert kind.__subclasses__() or re.search(rf"\b{kind.__name__}\(", code)
+
+
+def test_a_failed_command_shows_the_last_lines_it_said() -> None:
+    said = "\n".join(f"line {number}" for number in range(100)).encode()
+    failed = CommandFailed(
+        machine="login",
+        completed=Completed(
+            machine="login", command=Command.of("make"), exit_code=None, signal="KILL", stdout=b"", stderr=said
+        ),
+    )
+    assert "signal KILL" in str(failed)
+    assert "line 99" in str(failed)
+    assert "line 79" not in str(failed)
+
+
+def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
+    codes = {kind.__name__: kind.exit_code for kind in (SluicewayError, *SluicewayError.__subclasses__())}
+    assert codes == {"SluicewayError": 1, "UsageProblem": 2, "DevclusterError": 3, "RemoteError": 4}
