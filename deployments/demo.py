@@ -25,8 +25,8 @@ async def run_demo(*, headless: bool) -> Path:
     chosen = settings.load()
     out = chosen.output_dir.absolute() / "demo"
     async with AsyncExitStack() as stack:
-        if not headless and settings.Foreign().prefect_api_url is None:
-            await _serve(stack, home=chosen.home / "prefect")
+        if settings.Foreign().prefect_api_url is None:
+            await _serve(stack, home=chosen.home / "prefect", headless=headless)
         with as_file(files("sluiceway.deployments") / "demo.sh") as script:
             result = await _run(script, out)
         console.for_results().print(_report(result))
@@ -35,12 +35,13 @@ async def run_demo(*, headless: bool) -> Path:
     return result
 
 
-async def _serve(stack: AsyncExitStack, *, home: Path) -> None:
+async def _serve(stack: AsyncExitStack, *, home: Path, headless: bool) -> None:
     # Prefect takes a second to import; only those who need it wait for it.
     from sluiceway.deployments import server  # noqa: PLC0415
 
     url = server.address()
-    console.for_results().print(f"Prefect: {url}")
+    if not headless:
+        console.for_results().print(f"Prefect: {url}")
     await stack.enter_async_context(server.running(url, home=home))
 
 

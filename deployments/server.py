@@ -29,7 +29,14 @@ log=$1/server.log pid=$1/server.pid
 shift
 exec setsid --fork sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$pid" "$@" >>"$log" 2>&1 </dev/null
 """
-_STOP = 'kill -TERM -- "-$(cat -- "$1/server.pid")"'
+# It waits until the server is gone, so that the next one finds its database free.
+_STOP = """
+set -eu
+group=$(cat -- "$1/server.pid")
+kill -s TERM -- "-$group"
+for try in $(seq 100); do kill -s 0 -- "-$group" 2>/dev/null || exit 0; sleep 0.1; done
+kill -s KILL -- "-$group"
+"""
 
 
 def address() -> str:
@@ -49,7 +56,7 @@ async def running(url: str, *, home: Path) -> AsyncIterator[None]:
             await _until_healthy(home)
             yield
     finally:
-        await shell.run(Command.script(_STOP, str(home)))
+        (await shell.run(Command.script(_STOP, str(home)))).require_success()
 
 
 def _server(url: str, home: Path) -> tuple[str, ...]:

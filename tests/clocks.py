@@ -20,4 +20,4 @@ class SteppedClock:
     async def sleep(self, duration: timedelta) -> None:
         self.slept.append(duration)
         self.time += duration
-        await asyncio.sleep(0)  # noqa: TID251 - others may run meanwhile
+        await asyncio.sleep(0)

@@ -6,13 +6,11 @@ pure (everything else), wire/, engine/, cluster/: a test gets its tier's marker 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -22,10 +20,22 @@ _missing = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep Prefect's folder and what sluiceway writes out of the user's own, for every process that tests start."""
+    """Give sluiceway and Prefect folders of this session: before any import, for Prefect reads its own then."""
     config.stash[_missing] = {}
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    own = Path(tempfile.mkdtemp(prefix="sluiceway-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
+    theirs = [
+        name for name in os.environ if name.startswith(("SLUICEWAY_", "PREFECT_")) and name != "SLUICEWAY_TEST_DATA"
+    ]
+    for name in theirs:
+        del os.environ[name]
+    os.environ.update(
+        DO_NOT_TRACK="1",
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        PREFECT_HOME=str(own / "prefect"),
+        SLUICEWAY_HOME=str(own / "home"),
+        SLUICEWAY_CACHE_DIR=str(own / "cache"),
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,24 +44,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if folder in TIERS:
             item.add_marker(folder)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give sluiceway and Prefect folders of this session, for every process that a test starts."""
-    base = tmp_path_factory.mktemp("own")
-    given = {
-        "PREFECT_HOME": str(base / "prefect"),
-        "SLUICEWAY_HOME": str(base / "home"),
-        "SLUICEWAY_CACHE_DIR": str(base / "cache"),
-    }
-    with pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith(("SLUICEWAY_", "PREFECT_API"))]:
-            if name != "SLUICEWAY_TEST_DATA":
-                environment.delenv(name)
-        for name, value in given.items():
-            environment.setenv(name, value)
-        yield
 
 
 class Missing:

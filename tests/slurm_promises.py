@@ -67,5 +67,5 @@ class SlurmPromises:
 
 async def _state_in_accounting(shell: Shell, job: str) -> str:
     """A job's state in accounting, once it has arrived there."""
-    wait = 'while [ -z "$(sacct -n -X -P -j "$1" --format=State)" ]; do sleep 0.1; done; sacct -n -X -P -j "$1" --format=State'
+    wait = 'until sacct -n -X -P -j "$1" --format=State | grep .; do sleep 0.1; done'
     return (await shell.run(Command.script(wait, job), timeout=PATIENCE)).require_success().text.strip()

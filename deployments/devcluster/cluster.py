@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # See NODE STATE CODES in sinfo(1).
 _WORKING = ("idle", "mixed", "allocated", "completing")
+_NODE_BACK = timedelta(seconds=30)
 _JOBS_END = timedelta(seconds=8)
 _PROCESSES_END = timedelta(seconds=8)
 
@@ -106,11 +107,20 @@ class Devcluster:
         (await self._update_node(node, "state=down", "reason=failed on purpose")).require_success()
 
     async def resume(self, node: str) -> None:
-        """Bring a failed node back; one that works already stays as it is."""
+        """Bring a node back, however it went; one that works already stays as it is."""
         machine.require_root("resuming a node")
-        updated = await self._update_node(node, "state=resume")
-        if not updated.succeeded and not await self._works(node):
-            updated.require_success()
+        if node not in await self._node_states():
+            (await self._update_node(node, "state=resume")).require_success()
+
+        async def is_back() -> bool:
+            if await self._works(node):
+                return True
+            # Refused while the controller waits to hear from the node: then it is asked again.
+            await self._update_node(node, "state=resume")
+            return False
+
+        if not await self.supervisor.until(is_back, within=_NODE_BACK):
+            (await self._update_node(node, "state=resume")).require_success()
 
     async def _update_node(self, node: str, *values: str) -> Completed:
         return await self._slurm("scontrol", "update", f"nodename={node}", *values)
@@ -142,8 +152,7 @@ class Devcluster:
         if await self.supervisor.start(daemon):
             self._remember_namespace(daemon)
         # It answers, but may have been failed on purpose, or be suspected since it died.
-        if not await self._works(node.name):
-            await self.resume(node.name)
+        await self.resume(node.name)
 
     def _remember_namespace(self, daemon: daemons.Daemon) -> None:
         """Note where a node lives: what its jobs leave behind lives there too, and is found so."""
@@ -171,16 +180,22 @@ class Devcluster:
         noted = self.plan.folder.namespaces
         ours = frozenset(noted.read_text().split() if noted.is_file() else ())
 
+        # A user of the same name that we did not make keeps every process.
+        user = self.plan.user if self._is_user_ours() else None
+
         async def are_gone() -> bool:
-            left = machine.processes_of(user=self.plan.user, namespaces=ours)
+            left = machine.processes_of(user=user, namespaces=ours)
             machine.kill(left, signal.SIGKILL)
             return not left
 
         await self.supervisor.until(are_gone, within=_PROCESSES_END)
         noted.unlink(missing_ok=True)
 
+    def _is_user_ours(self) -> bool:
+        return machine.home_of(self.plan.user) == self.plan.folder.home
+
     async def _wipe(self) -> None:
-        if machine.home_of(self.plan.user) == self.plan.folder.home:
+        if self._is_user_ours():
             (await self.supervisor.run(Command.of("userdel", self.plan.user))).require_success()
         await asyncio.to_thread(shutil.rmtree, self.plan.root)
 

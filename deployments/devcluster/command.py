@@ -139,8 +139,8 @@ def _facts(plan: Plan, found: ClusterStatus) -> dict[str, object]:
 
 def _table(plan: Plan, found: ClusterStatus) -> RenderableType:
     states = {f"slurmd-{name}": state for name, state in found.node_states.items()}
-    table = Table("daemon", "process", "node", "log", title=f"devcluster {plan.name}: {plan.summary}")
+    table = Table("daemon", "process", "node", title=f"devcluster {plan.name}", caption=f"logs: {plan.folder.logs}")
     for daemon in found.daemons:
         process = str(daemon.pid) if daemon.pid else "[red]not running[/red]"
-        table.add_row(daemon.name, process, states.get(daemon.name, ""), str(daemon.log))
+        table.add_row(daemon.name, process, states.get(daemon.name, ""))
     return table

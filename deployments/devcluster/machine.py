@@ -112,9 +112,9 @@ def _is_alive(folder: Path) -> bool:
     return False
 
 
-def processes_of(*, user: str, namespaces: frozenset[str]) -> tuple[int, ...]:
+def processes_of(*, user: str | None, namespaces: frozenset[str]) -> tuple[int, ...]:
     """Give the processes that belong to this user or live in one of these mount namespaces."""
-    uid = user_id(user)
+    uid = user_id(user) if user is not None else None
     return tuple(
         pid for pid in processes() if mount_namespace(pid) in namespaces or (uid is not None and _owner(pid) == uid)
     )

@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sluiceway.core.errors import DaemonFailed, FolderUnusable, PortTaken
+from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.remote.login import Login
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.remote.ssh import SshShell
@@ -62,8 +64,8 @@ async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devclu
         # One process that leaves the job's session, one job that runs, one that waits.
         await shell.run(Command.of("sbatch", "-N5", "--exclusive", "--wrap=setsid sleep 611 & sleep 612"))
         await shell.run(Command.of("sbatch", "--wrap=sleep 613"))
-        running = 'until squeue -h -t R | grep -q .; do sleep 0.1; done; pgrep -u "$(id -u)" -c sleep'
-        assert int((await shell.run(Command.script(running))).text) >= 2
+        both = 'until [ "$(pgrep -fc "sleep 61[12]")" -ge 2 ]; do sleep 0.1; done'
+        (await shell.run(Command.script(both), timeout=timedelta(seconds=30))).require_success()
     noted = frozenset(second.plan.folder.namespaces.read_text().split())
     await second.down()
     assert not machine.processes_of(user=second.plan.user, namespaces=noted)
@@ -81,7 +83,9 @@ async def test_up_changes_nothing_on_a_cluster_that_is_up(devcluster: Devcluster
 
 @pytest.mark.parametrize("name", ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd-test2", "login", "jump"])
 async def test_up_repairs_a_daemon_that_was_killed(devcluster: Devcluster, name: str) -> None:
-    """Red on: deployments/devcluster/supervisor.py: `if process_id(daemon) is not None:` -> `if daemon.pid_file.exists():`."""
+    """Red on: deployments/devcluster/supervisor.py:
+    `if process_id(daemon) is not None:` -> `if daemon.pid_file.exists():`.
+    """
     (daemon,) = (each for each in all_daemons(devcluster) if each.name == name)
     pid = process_id(daemon)
     assert pid is not None
@@ -118,18 +122,24 @@ async def test_a_cluster_is_not_remade_under_other_wishes(devcluster: Devcluster
 
 
 async def test_a_user_of_that_name_who_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    """Red on: deployments/devcluster/cluster.py:
+    `user = self.plan.user if self._is_user_ours() else None` -> `user = self.plan.user`.
+    """
     plan = await plan_for(Wish(root=Path(f"/var/lib/sluiceway-third-{os.getpid()}"), name="third"))
-    made = await asyncio.create_subprocess_exec("useradd", "--no-create-home", "--home-dir", str(tmp_path), plan.user)  # noqa: TID251
-    assert await made.wait() == 0
+    here = LocalShell()
+    (await here.run(Command.of("useradd", "--no-create-home", f"--home-dir={tmp_path}", plan.user))).require_success()
+    theirs = asyncio.create_task(here.run(Command.of("setpriv", f"--reuid={plan.user}", "sleep", "20")))
     try:
         cluster = Devcluster(plan=plan)
         with pytest.raises(FolderUnusable, match=f"already a user 'thirduser' whose home is {tmp_path}"):
             await cluster.up()
         await cluster.down(wipe=True)
         assert machine.home_of(plan.user) == tmp_path
+        assert machine.processes_of(user=plan.user, namespaces=frozenset())
     finally:
-        removed = await asyncio.create_subprocess_exec("userdel", plan.user)  # noqa: TID251
-        await removed.wait()
+        theirs.cancel()
+        await asyncio.wait({theirs})
+        await here.run(Command.of("userdel", plan.user))
 
 
 async def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(devcluster: Devcluster) -> None:

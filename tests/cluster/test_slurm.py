@@ -29,12 +29,14 @@ async def lines(shell: SshShell, *argv: str) -> list[str]:
 
 async def sacct_until(shell: SshShell, job: str, wanted: str) -> str:
     """A job's state in accounting, once it is one of those wanted (a pattern of grep -E)."""
-    wait = 'until sacct -n -X -P -j "$1" --format=State | grep -Eq "$2"; do sleep 0.1; done; sacct -n -X -P -j "$1" --format=State'
+    wait = 'until sacct -n -X -P -j "$1" --format=State | grep -E "$2"; do sleep 0.1; done'
     return (await shell.run(Command.script(wait, job, wanted), timeout=SOON)).require_success().text.strip()
 
 
 async def test_each_node_has_its_own_name_and_address(shell: SshShell, devcluster: Devcluster) -> None:
-    said = await lines(shell, "srun", "-N4", "sh", "-c", 'echo "$(hostname) $(getent hosts "$(hostname)" | cut -d" " -f1)"')
+    said = await lines(
+        shell, "srun", "-N4", "sh", "-c", 'echo "$(hostname) $(getent hosts "$(hostname)" | cut -d" " -f1)"'
+    )
     assert sorted(said) == [f"{node.name} {node.address}" for node in devcluster.plan.nodes]
 
 
@@ -52,7 +54,9 @@ async def test_nodes_claim_sixteen_gigabytes(shell: SshShell) -> None:
 
 
 async def test_an_ordinary_user_can_run_a_python_and_build_environments_from_it(shell: SshShell) -> None:
-    said = await lines(shell, "srun", "sh", "-c", "/usr/bin/python3 -m venv job-env && job-env/bin/python -c 'print(6*7)'")
+    said = await lines(
+        shell, "srun", "sh", "-c", "/usr/bin/python3 -m venv job-env && job-env/bin/python -c 'print(6*7)'"
+    )
     assert said == ["42"]
 
 

@@ -50,9 +50,7 @@ VALUES: dict[str, object] = {
 
 
 def tree() -> list[type[SluicewayError]]:
-    return [
-        each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, SluicewayError)
-    ]
+    return [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, SluicewayError)]
 
 
 def letters() -> list[type[SluicewayError]]:
@@ -97,7 +95,9 @@ def test_an_error_survives_pickling_with_its_values(kind: type[SluicewayError]) 
 
 @pytest.mark.parametrize("kind", tree(), ids=lambda kind: kind.__name__)
 def test_every_class_is_raised_somewhere_or_has_children_that_are(kind: type[SluicewayError]) -> None:
-    ours = [path for folder in ("core", "blocks", "tasks", "flows", "deployments") for path in (ROOT / folder).rglob("*.py")]
+    ours = [
+        path for folder in ("core", "blocks", "tasks", "flows", "deployments") for path in (ROOT / folder).rglob("*.py")
+    ]
     code = "\n".join(path.read_text() for path in ours if path.name != "errors.py")
     assert kind.__subclasses__() or re.search(rf"\b{kind.__name__}\(", code)
 
@@ -116,5 +116,6 @@ def test_a_failed_command_shows_the_last_lines_it_said() -> None:
 
 
 def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
-    codes = {kind.__name__: kind.exit_code for kind in (SluicewayError, *SluicewayError.__subclasses__())}
+    kinds: list[type[SluicewayError]] = [SluicewayError, *SluicewayError.__subclasses__()]
+    codes = {kind.__name__: kind.exit_code for kind in kinds}
     assert codes == {"SluicewayError": 1, "UsageProblem": 2, "DevclusterError": 3, "RemoteError": 4}

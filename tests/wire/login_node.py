@@ -135,7 +135,7 @@ class LoginNode:
         given = await process.stdin.read()
         if self.faults.take("truncate_input"):
             given = given[: len(given) // 2]
-        child = await asyncio.create_subprocess_exec(  # noqa: TID251 - it is what an sshd does
+        child = await asyncio.create_subprocess_exec(
             "bash",
             "-c",
             command,
@@ -143,7 +143,7 @@ class LoginNode:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.home,
-            env={"PATH": f"{self.slurm.path}:{os.environ['PATH']}", "HOME": str(self.home)},  # noqa: TID251
+            env={"PATH": f"{self.slurm.path}:{os.environ['PATH']}", "HOME": str(self.home)},
             start_new_session=True,
         )
         ending = asyncio.create_task(child.communicate(given))
@@ -211,10 +211,11 @@ class _Server(asyncssh.SSHServer):
     def validate_kbdint_response(self, username: str, responses: list[str]) -> bool:  # type: ignore[override]
         return username == USER and responses == [PASSWORD, CODE]
 
-    def session_requested(self) -> Literal[False] | asyncssh.SSHServerProcess[bytes]:  # type: ignore[override]
+    def session_requested(self) -> Literal[False] | asyncssh.SSHServerProcess[bytes]:
         if self._node.faults.take("no_session"):
             return False
-        return asyncssh.SSHServerProcess(self._node.handle, asyncssh.SFTPServer, 3, allow_scp=False)
+        files = asyncssh.SFTPServer
+        return asyncssh.SSHServerProcess(self._node.handle, files, 3, allow_scp=False)  # type: ignore[arg-type]
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
         return True

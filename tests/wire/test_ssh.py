@@ -152,9 +152,7 @@ async def test_a_certificate_lets_in_where_its_authority_is_trusted(login_node: 
     authority.generate_user_certificate(key, "ada", principals=["ada"]).write_certificate(tmp_path / "cert.pub")
     key.write_private_key(tmp_path / "key")
     login_node.authority = authority
-    login = dataclasses.replace(
-        login_node.login, keys=(tmp_path / "key",), certificates=(tmp_path / "cert.pub",)
-    )
+    login = dataclasses.replace(login_node.login, keys=(tmp_path / "key",), certificates=(tmp_path / "cert.pub",))
     async with SshShell(login) as shell:
         assert (await shell.run(HELLO)).stdout == b"hello\n"
 
@@ -170,7 +168,7 @@ async def test_what_a_login_leaves_out_comes_from_ssh_config(login_node: LoginNo
         assert (await shell.run(HELLO)).stdout == b"hello\n"
 
 
-async def test_a_key_in_an_agent_lets_in(login_node: LoginNode, tmp_path: Path, agent: Path) -> None:
+async def test_a_key_in_an_agent_lets_in(login_node: LoginNode, agent: Path) -> None:
     login = dataclasses.replace(login_node.login, keys=(), use_agent=True)
     async with SshShell(login) as shell:
         assert (await shell.run(HELLO)).stdout == b"hello\n"
@@ -229,11 +227,17 @@ async def test_a_refusal_behind_a_jump_host_is_unreachable(login_node: LoginNode
     assert isinstance(await refused(behind), Unreachable)
 
 
-def asyncssh_errors() -> list[BaseException]:
+def asyncssh_errors() -> list[Exception]:
     """One of each error that asyncssh can raise while connecting."""
     kinds = [each for each in vars(asyncssh).values() if isinstance(each, type) and issubclass(each, Exception)]
-    local = (asyncssh.ProcessError, asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged,
-             asyncssh.KeyExportError, asyncssh.KeyGenerationError)
+    local = (
+        asyncssh.ProcessError,
+        asyncssh.SignalReceived,
+        asyncssh.BreakReceived,
+        asyncssh.TerminalSizeChanged,
+        asyncssh.KeyExportError,
+        asyncssh.KeyGenerationError,
+    )
     wanted = [each for each in kinds if not issubclass(each, local)]
     return [_one(each) for each in wanted] + [OSError(113, "No route"), TimeoutError(), socket.gaierror(-2, "unknown")]
 
@@ -297,7 +301,7 @@ async def test_a_server_that_restarts_is_waited_for_with_growing_pauses(login_no
     await vanish(login_node, shell)
     waiting = asyncio.create_task(shell.run(HELLO))
     while len(clock.slept) < 3:
-        await asyncio.sleep(0)  # noqa: TID251 - lets the other task run
+        await asyncio.sleep(0)
     await login_node.listen()
     assert (await waiting).stdout == b"hello\n"
     assert clock.slept[:3] == [timedelta(seconds=each) for each in (1, 2, 4)]
@@ -320,7 +324,7 @@ async def test_a_silent_machine_is_a_timeout_not_a_failure(login_node: LoginNode
 
 
 async def test_a_server_without_a_free_session_is_asked_again(login_node: LoginNode) -> None:
-    """Red on: core/remote/ssh.py: `if connection.is_closed():\\n                    raise` -> `if True:\\n                    raise`."""
+    """Red on: core/remote/ssh.py: `except asyncssh.ChannelOpenError:` -> `except ZeroDivisionError:`."""
     clock = SteppedClock()
     shell = SshShell(login_node.login, clock=clock)
     login_node.faults.no_session = 2
@@ -364,11 +368,11 @@ async def test_half_an_addition_is_none(login_node: LoginNode, shell: SshShell, 
 async def test_a_connection_that_breaks_during_a_copy_is_an_unknown_outcome(
     login_node: LoginNode, shell: SshShell, folder: PurePosixPath, tmp_path: Path
 ) -> None:
-    """Red on: core/remote/ssh.py: `if connection.is_closed():\\n                    raise\\n                reason` -> `reason`."""
+    """Red on: core/remote/ssh.py: `if connection.is_closed(): raise reason` -> `reason`."""
     (tmp_path / "big").write_bytes(bytes(50_000_000))
     copying = asyncio.create_task(shell.put(tmp_path / "big", folder / "big"))
-    while not any(Path(folder).iterdir()):  # noqa: ASYNC110 - a file is what is waited for
-        await asyncio.sleep(0.001)  # noqa: TID251
+    while not any(Path(folder).iterdir()):
+        await asyncio.sleep(0.001)
     login_node.cut()
     with pytest.raises(ConnectionLost, match="copy of"):
         await copying

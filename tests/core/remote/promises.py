@@ -1,4 +1,4 @@
-"""What every Shell promises, whatever machine it reaches: the same tests for this machine, a test server and the devcluster."""
+"""What every Shell promises, whatever machine it reaches: this one, a test server, or the devcluster."""
 
 from __future__ import annotations
 

@@ -1,0 +1,92 @@
+"""The command line: help, versions, JSON, errors as one paragraph, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from sluiceway import cli
+from sluiceway.core import errors
+from sluiceway.core.errors import SluicewayError
+
+COMMAND = str(Path(sys.executable).with_name("sluiceway"))
+
+
+def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    env = {**os.environ, "COLUMNS": "200", **environment}
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env=env, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["devcluster", "--help"], ["devcluster", "up", "--help"], ["demo", "--help"]]
+)
+def test_help_is_there(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: sluiceway" in done.stdout
+
+
+def test_the_help_imports_no_prefect() -> None:
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", COMMAND, "--help"], capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert "sluiceway.cli" in imported
+    assert not imported & {"prefect", "asyncssh"}
+
+
+def test_the_version_is_the_packages() -> None:
+    assert run("--version").stdout.strip() == version("sluiceway")
+
+
+def test_the_exit_codes_in_the_help_are_those_of_the_error_tree() -> None:
+    kinds = (SluicewayError, errors.UsageProblem, errors.DevclusterError, errors.RemoteError)
+    shown = run("--help").stdout
+    for code in {kind.exit_code for kind in kinds}:
+        assert f"{code} " in shown.partition("Exit codes:")[2]
+
+
+def test_status_where_nothing_is_says_how_to_start(tmp_path: Path) -> None:
+    done = run("devcluster", "status", "--folder", str(tmp_path / "none"))
+    assert done.returncode == 0
+    assert "sluiceway devcluster up" in done.stdout
+
+
+def test_status_is_json_when_asked_to(tmp_path: Path) -> None:
+    done = run("devcluster", "status", "--json", "--folder", str(tmp_path / "none"))
+    assert json.loads(done.stdout) == {"folder": str(tmp_path / "none"), "up": False}
+
+
+def test_an_error_is_one_paragraph_on_stderr_with_its_exit_code(tmp_path: Path) -> None:
+    done = run("devcluster", "shell", "--folder", str(tmp_path))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: the folder")
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = run("--debug", "devcluster", "shell", "--folder", str(tmp_path))
+    assert "Traceback" in done.stderr
+    assert "FolderUnusable" in done.stderr
+
+
+def test_a_bad_setting_is_an_error_like_any_other() -> None:
+    done = run("devcluster", "status", SLUICEWAY_LOG_LEVEL="LOUD")
+    assert (done.returncode, "SLUICEWAY_LOG_LEVEL='LOUD'" in done.stderr) == (2, True)
+
+
+def test_a_value_with_brackets_is_printed_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEWAY_LOG_LEVEL", "[red]LOUD[/red]")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["devcluster", "status"])
+    assert ended.value.code == 2
+    assert "[red]LOUD[/red]" in capsys.readouterr().err
