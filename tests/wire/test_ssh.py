@@ -56,7 +56,9 @@ async def refused(login: Login) -> RemoteError:
 
 
 async def test_a_machine_whose_key_differs_is_refused_before_anything_is_sent(login_node: LoginNode) -> None:
-    """Red on: core/remote/ssh.py: `"known_hosts": login.known_hosts and str(login.known_hosts)` -> `"x": None`."""
+    """Red on: core/remote/ssh.py:
+    `given["agent_path"] = None` -> `given["agent_path"] = given["known_hosts"] = None`.
+    """
     login = login_node.login
     assert login.known_hosts is not None
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
