@@ -31,15 +31,22 @@ python_environment() {
     fi
     uv=$(find_uv)
     if [ -n "${1:-}" ]; then
-        UV_PROJECT_ENVIRONMENT=$folder "$uv" sync --locked --compile-bytecode --python "$1"
+        UV_PROJECT_ENVIRONMENT=$folder "$uv" sync --locked --compile-bytecode --python "$(find_python "$1")"
     else
         "$uv" sync --locked --compile-bytecode
     fi
     touch "$stamp"
 }
 
-has_python() {
-    "$(find_uv)" python find --no-python-downloads "$1" >/dev/null 2>&1
+# pyenv puts names on PATH for versions that it has but does not use: such a name is there and does not run.
+find_python() {
+    for candidate in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
+        if [ -x "$candidate" ] && "$candidate" -c '' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    "$(find_uv)" python find --no-python-downloads "$1" 2>/dev/null
 }
 
 missing_packages() {
@@ -75,7 +82,7 @@ debian_packages() {
 
 case ${1:-} in
     python) python_environment "${2:-}" ;;
-    has) has_python "$2" ;;
+    has) find_python "$2" >/dev/null ;;
     debian) debian_packages ;;
     uv) find_uv ;;
     *) echo "usage: setup.sh python [VERSION] | has VERSION | debian | uv" >&2; exit 2 ;;

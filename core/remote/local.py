@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.core.errors import CommandTimedOut, TransferFailed
-from sluiceway.core.remote.shell import Command, Completed, Shell
+from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed, Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ class LocalShell(Shell):
         """The machine's name, for messages."""
         return "this machine"
 
-    async def run(self, command: Command, *, timeout: timedelta | None = None) -> Completed:  # noqa: ASYNC109
+    async def run(self, command: Command, *, timeout: timedelta = NO_LIMIT) -> Completed:
         """Run a command to its end; when time is up or the caller is cancelled, its whole process group is killed."""
         try:
             process = await _spawn(command)
@@ -40,10 +40,9 @@ class LocalShell(Shell):
         except PermissionError as error:
             return self._not_started(command, _NOT_EXECUTABLE, error)
         try:
-            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+            async with asyncio.timeout(timeout.total_seconds()):
                 stdout, stderr = await process.communicate(command.stdin)
         except TimeoutError:
-            assert timeout is not None  # noqa: S101 - only a timeout raises this
             raise CommandTimedOut(machine=self.machine, attempted=str(command), limit=timeout) from None
         finally:
             await _kill_group(process)

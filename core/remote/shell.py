@@ -12,13 +12,15 @@ from __future__ import annotations
 import shlex
 from abc import abstractmethod
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, LiteralString, Protocol
 
 from sluiceway.core.errors import CommandFailed
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from pathlib import Path, PurePosixPath
+
+NO_LIMIT = timedelta.max
 
 # The bytes are counted before the file gets its name: a connection cut half-way ends stdin just like a full stop does.
 _STAGE_STDIN = """
@@ -111,7 +113,7 @@ class Shell(Protocol):
         """The machine's name, for messages."""
 
     @abstractmethod
-    async def run(self, command: Command, *, timeout: timedelta | None = None) -> Completed:  # noqa: ASYNC109
+    async def run(self, command: Command, *, timeout: timedelta = NO_LIMIT) -> Completed:
         """Run a command to its end; only trouble on the way raises, a failing command is a result."""
 
     @abstractmethod

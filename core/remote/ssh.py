@@ -29,7 +29,7 @@ from sluiceway.core.remote.clock import Clock, SystemClock
 from sluiceway.core.remote.local import staged_beside
 from sluiceway.core.remote.login import Challenge, Login, Prompt
 from sluiceway.core.remote.patience import Patience
-from sluiceway.core.remote.shell import Command, Completed, Shell
+from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed, Shell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -102,15 +102,14 @@ class SshShell(Shell):
             except TimeoutError:
                 connection.abort()
 
-    async def run(self, command: Command, *, timeout: timedelta | None = None) -> Completed:  # noqa: ASYNC109
+    async def run(self, command: Command, *, timeout: timedelta = NO_LIMIT) -> Completed:
         """Run a command to its end; a command that takes too long is killed there."""
         line = shlex.join(command.argv).encode(errors="surrogateescape")
         async with self._process(line, attempted=str(command)) as process:
             try:
-                async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+                async with asyncio.timeout(timeout.total_seconds()):
                     stdout, stderr = await _communicate(process, command.stdin)
             except TimeoutError:
-                assert timeout is not None  # noqa: S101 - only a timeout raises this
                 process.kill()
                 raise CommandTimedOut(machine=self.machine, attempted=str(command), limit=timeout) from None
         if process.exit_status is None and process.exit_signal is None:
@@ -128,18 +127,15 @@ class SshShell(Shell):
     async def put(self, source: Path, target: PurePosixPath) -> None:
         """Copy a file there; the target appears whole or not at all."""
         staged = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
-        async with self._transfer(source, target) as sftp:
+        name = os.fsencode(staged)
+        async with self._transfer(source, target) as sftp, contextlib.AsyncExitStack() as undo:
             here = await asyncio.to_thread(source.stat)
-            try:
-                await sftp.put(source, os.fsencode(staged))
-                _require_size(await sftp.getsize(os.fsencode(staged)), expected=here.st_size)
-                await sftp.chmod(os.fsencode(staged), here.st_mode & 0o777)
-                await sftp.posix_rename(os.fsencode(staged), os.fsencode(target))
-            except BaseException:
-                # The connection may be what broke; then the staged file stays and no one ever takes it for the target.
-                with contextlib.suppress(asyncssh.Error, OSError):
-                    await sftp.remove(os.fsencode(staged))
-                raise
+            undo.push_async_callback(_remove_if_there, sftp, name)
+            await sftp.put(source, name)
+            _require_size(await sftp.getsize(name), expected=here.st_size)
+            await sftp.chmod(name, here.st_mode & 0o777)
+            await sftp.posix_rename(name, os.fsencode(target))
+            undo.pop_all()
 
     async def get(self, source: PurePosixPath, target: Path) -> None:
         """Copy a file here; the target appears whole or not at all."""
@@ -151,7 +147,9 @@ class SshShell(Shell):
                 staged.chmod((there.permissions or 0o600) & 0o777)
 
     @contextlib.asynccontextmanager
-    async def _transfer(self, source: Path | PurePosixPath, target: Path | PurePosixPath) -> AsyncIterator[Any]:
+    async def _transfer(
+        self, source: Path | PurePosixPath, target: Path | PurePosixPath
+    ) -> AsyncIterator[asyncssh.SFTPClient]:
         attempted = f"copy of {str(source)!r} to {str(target)!r}"
         async with self._channel(attempted) as connection:
             try:
@@ -316,6 +314,12 @@ async def _communicate(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) 
         process.stdin.write(stdin)
         process.stdin.write_eof()
     return await process.communicate()
+
+
+async def _remove_if_there(sftp: asyncssh.SFTPClient, name: bytes) -> None:
+    # The connection may be what broke; then the staged file stays, and no one ever takes it for the target.
+    with contextlib.suppress(asyncssh.Error, OSError):
+        await sftp.remove(name)
 
 
 def _require_size(size: int | None, *, expected: int | None) -> None:

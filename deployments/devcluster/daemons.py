@@ -10,6 +10,7 @@ from sluiceway.core.remote.shell import Command
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluiceway.deployments.devcluster.folder import ClusterFolder
     from sluiceway.deployments.devcluster.plan import Node, Plan
 
 # A node lives in its own UTS and mount namespace, so that it has a host name and an /etc/hosts; its jobs inherit both.
@@ -36,12 +37,21 @@ class Daemon:
 
     name: str
     owner: str
+    folder: ClusterFolder
     start: Command
     ready: Command
     mark: str
-    pid_file: Path
-    log: Path
     port: int | None = None
+
+    @property
+    def pid_file(self) -> Path:
+        """Where it writes its process id."""
+        return self.folder.pid_file(self.name, owner=self.owner)
+
+    @property
+    def log(self) -> Path:
+        """Where it writes what happens."""
+        return self.folder.log(self.name, owner=self.owner)
 
 
 def slurm_command(plan: Plan, *argv: str) -> Command:
@@ -68,11 +78,10 @@ def munged(plan: Plan) -> Daemon:
     return Daemon(
         name="munged",
         owner="munge",
+        folder=folder,
         start=start,
         ready=ready,
         mark=str(plan.root),
-        pid_file=folder.pid_file("munged", owner="munge"),
-        log=folder.log("munged", owner="munge"),
     )
 
 
@@ -85,11 +94,10 @@ def mariadbd(plan: Plan) -> Daemon:
     return Daemon(
         name="mariadbd",
         owner="mysql",
+        folder=folder,
         start=start,
         ready=ready,
         mark=str(plan.root),
-        pid_file=folder.pid_file("mariadbd", owner="mysql"),
-        log=folder.log("mariadbd", owner="mysql"),
     )
 
 
@@ -102,12 +110,11 @@ def slurmdbd(plan: Plan) -> Daemon:
     return Daemon(
         name="slurmdbd",
         owner="slurm",
+        folder=folder,
         start=start,
         ready=ready,
         # Its command line names no file.
         mark="slurmdbd",
-        pid_file=folder.pid_file("slurmdbd", owner="slurm"),
-        log=folder.log("slurmdbd", owner="slurm"),
         port=plan.ports.accounting,
     )
 
@@ -121,11 +128,10 @@ def slurmctld(plan: Plan) -> Daemon:
     return Daemon(
         name="slurmctld",
         owner="slurm",
+        folder=folder,
         start=start,
         ready=ready,
         mark=str(plan.root),
-        pid_file=folder.pid_file("slurmctld", owner="slurm"),
-        log=folder.log("slurmctld", owner="slurm"),
         port=plan.ports.controller,
     )
 
@@ -141,11 +147,10 @@ def slurmd(plan: Plan, node: Node) -> Daemon:
     return Daemon(
         name=f"slurmd-{node.name}",
         owner="root",
+        folder=folder,
         start=start,
         ready=ready,
         mark=str(plan.root),
-        pid_file=folder.pid_file(f"slurmd-{node.name}", owner="root"),
-        log=folder.log(f"slurmd-{node.name}", owner="root"),
         port=node.port,
     )
 
@@ -158,12 +163,11 @@ def sshd(plan: Plan, name: str) -> Daemon:
     return Daemon(
         name=name,
         owner="root",
+        folder=folder,
         start=Command.script(_START_SSHD, str(conf), str(log)),
         # It writes its process id once it listens.
         ready=Command.of("test", "-s", str(pid_file)),
         mark=str(conf),
-        pid_file=pid_file,
-        log=log,
         port=plan.ports.login if name == "login" else plan.ports.jump,
     )
 

@@ -1,0 +1,1 @@
+"""Measurements beside what others do, in one run, as ratios. `make bench` runs them all."""
