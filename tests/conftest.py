@@ -69,3 +69,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say in one line each which tier did not run, and how to get it."""
     for said in config.stash[_missing].values():
         terminalreporter.write_line(said, yellow=True)
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> User:
+    """A user whose environment and working directory a test may change; both are put back."""
+    return User(monkeypatch, tmp_path)
+
+
+class User:
+    """Somebody at a shell, in an empty folder."""
+
+    def __init__(self, undo: pytest.MonkeyPatch, folder: Path) -> None:
+        self._undo = undo
+        undo.chdir(folder)
+        self.folder = folder
+
+    def export(self, name: str, value: str) -> None:
+        self._undo.setenv(name, value)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)

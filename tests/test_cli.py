@@ -14,6 +14,7 @@ import pytest
 from sluiceway import cli
 from sluiceway.core import errors
 from sluiceway.core.errors import SluicewayError
+from tests.conftest import User
 
 COMMAND = str(Path(sys.executable).with_name("sluiceway"))
 
@@ -82,10 +83,8 @@ def test_a_bad_setting_is_an_error_like_any_other() -> None:
     assert (done.returncode, "SLUICEWAY_LOG_LEVEL='LOUD'" in done.stderr) == (2, True)
 
 
-def test_a_value_with_brackets_is_printed_as_it_is(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SLUICEWAY_LOG_LEVEL", "[red]LOUD[/red]")
+def test_a_value_with_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], user: User) -> None:
+    user.export("SLUICEWAY_LOG_LEVEL", "[red]LOUD[/red]")
     with pytest.raises(SystemExit) as ended:
         cli.main(["devcluster", "status"])
     assert ended.value.code == 2

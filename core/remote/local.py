@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluiceway.core.errors import CommandTimedOut, TransferFailed
-from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed, Shell
+from sluiceway.core.errors import TransferFailed
+from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed, Shell, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +40,8 @@ class LocalShell(Shell):
         except PermissionError as error:
             return self._not_started(command, _NOT_EXECUTABLE, error)
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
+            async with time_limit(timeout, machine=self.machine, attempted=str(command)):
                 stdout, stderr = await process.communicate(command.stdin)
-        except TimeoutError:
-            raise CommandTimedOut(machine=self.machine, attempted=str(command), limit=timeout) from None
         finally:
             await _kill_group(process)
         exit_code, ended_by = _ending(process.returncode)
@@ -56,13 +54,18 @@ class LocalShell(Shell):
             stderr=stderr,
         )
 
-    async def put(self, source: Path, target: PurePosixPath) -> None:
+    async def put(self, source: Path, target: PurePosixPath, *, timeout: timedelta = NO_LIMIT) -> None:
         """Copy a file; the target appears whole or not at all."""
-        await asyncio.to_thread(self._copy, source, Path(target))
+        await self._copy_in_time(source, Path(target), timeout=timeout)
 
-    async def get(self, source: PurePosixPath, target: Path) -> None:
+    async def get(self, source: PurePosixPath, target: Path, *, timeout: timedelta = NO_LIMIT) -> None:
         """Copy a file; the target appears whole or not at all."""
-        await asyncio.to_thread(self._copy, Path(source), target)
+        await self._copy_in_time(Path(source), target, timeout=timeout)
+
+    async def _copy_in_time(self, source: Path, target: Path, *, timeout: timedelta) -> None:
+        attempted = f"copy of {str(source)!r} to {str(target)!r}"
+        async with time_limit(timeout, machine=self.machine, attempted=attempted):
+            await asyncio.to_thread(self._copy, source, target)
 
     def _copy(self, source: Path, target: Path) -> None:
         try:

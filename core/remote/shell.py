@@ -9,15 +9,18 @@ one round trip, the text is a constant script and its values are positional, so 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shlex
 from abc import abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, LiteralString, Protocol
 
-from sluiceway.core.errors import CommandFailed
+from sluiceway.core.errors import CommandFailed, CommandTimedOut
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path, PurePosixPath
 
 NO_LIMIT = timedelta.max
@@ -117,23 +120,35 @@ class Shell(Protocol):
         """Run a command to its end; only trouble on the way raises, a failing command is a result."""
 
     @abstractmethod
-    async def put(self, source: Path, target: PurePosixPath) -> None:
+    async def put(self, source: Path, target: PurePosixPath, *, timeout: timedelta = NO_LIMIT) -> None:
         """Copy a file from here to there; the target appears whole or not at all."""
 
     @abstractmethod
-    async def get(self, source: PurePosixPath, target: Path) -> None:
+    async def get(self, source: PurePosixPath, target: Path, *, timeout: timedelta = NO_LIMIT) -> None:
         """Copy a file from there to here; the target appears whole or not at all."""
 
-    async def write(self, target: PurePosixPath, content: bytes, *, mode: int = 0o600) -> None:
+    async def write(
+        self, target: PurePosixPath, content: bytes, *, mode: int = 0o600, timeout: timedelta = NO_LIMIT
+    ) -> None:
         """Write a small file there in one round trip; it appears whole or not at all."""
-        values = (str(target), str(len(content)), f"{mode:o}")
-        (await self.run(Command.script(_WRITE, *values, stdin=content))).require_success()
+        command = Command.script(_WRITE, str(target), str(len(content)), f"{mode:o}", stdin=content)
+        (await self.run(command, timeout=timeout)).require_success()
 
-    async def append(self, target: PurePosixPath, content: bytes) -> None:
+    async def append(self, target: PurePosixPath, content: bytes, *, timeout: timedelta = NO_LIMIT) -> None:
         """Append to a file there in one round trip; a cut connection appends nothing."""
-        values = (str(target), str(len(content)))
-        (await self.run(Command.script(_APPEND, *values, stdin=content))).require_success()
+        command = Command.script(_APPEND, str(target), str(len(content)), stdin=content)
+        (await self.run(command, timeout=timeout)).require_success()
 
-    async def read(self, source: PurePosixPath) -> bytes:
+    async def read(self, source: PurePosixPath, *, timeout: timedelta = NO_LIMIT) -> bytes:
         """Read a small file there."""
-        return (await self.run(Command.of("cat", "--", str(source)))).require_success().stdout
+        return (await self.run(Command.of("cat", "--", str(source)), timeout=timeout)).require_success().stdout
+
+
+@contextlib.asynccontextmanager
+async def time_limit(limit: timedelta, *, machine: str, attempted: str) -> AsyncIterator[None]:
+    """Give the work in this block so long; when it takes longer, raise CommandTimedOut."""
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            yield
+    except TimeoutError:
+        raise CommandTimedOut(machine=machine, attempted=attempted, limit=limit) from None

@@ -18,7 +18,6 @@ import asyncssh
 
 from sluiceway.core.errors import (
     AuthenticationFailed,
-    CommandTimedOut,
     ConnectionLost,
     ConnectionRefused,
     HostKeyUnknown,
@@ -29,12 +28,12 @@ from sluiceway.core.remote.clock import Clock, SystemClock
 from sluiceway.core.remote.local import staged_beside
 from sluiceway.core.remote.login import Challenge, Login, Prompt
 from sluiceway.core.remote.patience import Patience
-from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed, Shell
+from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed, Shell, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from datetime import timedelta
-    from pathlib import Path, PurePosixPath
+    from pathlib import Path, PurePath, PurePosixPath
 
 T = TypeVar("T")
 
@@ -105,15 +104,15 @@ class SshShell(Shell):
     async def run(self, command: Command, *, timeout: timedelta = NO_LIMIT) -> Completed:
         """Run a command to its end; a command that takes too long is killed there."""
         line = shlex.join(command.argv).encode(errors="surrogateescape")
-        async with self._process(line, attempted=str(command)) as process:
-            try:
-                async with asyncio.timeout(timeout.total_seconds()):
-                    stdout, stderr = await _communicate(process, command.stdin)
-            except TimeoutError:
-                process.kill()
-                raise CommandTimedOut(machine=self.machine, attempted=str(command), limit=timeout) from None
+        attempted = str(command)
+        async with self._process(line, attempted=attempted) as process, contextlib.AsyncExitStack() as undo:
+            # Whoever stops waiting, for lateness or by being cancelled, leaves nothing running there.
+            undo.callback(process.kill)
+            async with time_limit(timeout, machine=self.machine, attempted=attempted):
+                stdout, stderr = await _communicate(process, command.stdin)
+            undo.pop_all()
         if process.exit_status is None and process.exit_signal is None:
-            raise ConnectionLost(machine=self.machine, attempted=str(command), reason="no exit code came back")
+            raise ConnectionLost(machine=self.machine, attempted=attempted, reason="no exit code came back")
         ended_by = process.exit_signal[0] if process.exit_signal else None
         return Completed(
             machine=self.machine,
@@ -124,11 +123,11 @@ class SshShell(Shell):
             stderr=stderr,
         )
 
-    async def put(self, source: Path, target: PurePosixPath) -> None:
+    async def put(self, source: Path, target: PurePosixPath, *, timeout: timedelta = NO_LIMIT) -> None:
         """Copy a file there; the target appears whole or not at all."""
         staged = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
         name = os.fsencode(staged)
-        async with self._transfer(source, target) as sftp, contextlib.AsyncExitStack() as undo:
+        async with self._transfer(source, target, timeout=timeout) as sftp, contextlib.AsyncExitStack() as undo:
             here = await asyncio.to_thread(source.stat)
             undo.push_async_callback(_remove_if_there, sftp, name)
             await sftp.put(source, name)
@@ -137,9 +136,9 @@ class SshShell(Shell):
             await sftp.posix_rename(name, os.fsencode(target))
             undo.pop_all()
 
-    async def get(self, source: PurePosixPath, target: Path) -> None:
+    async def get(self, source: PurePosixPath, target: Path, *, timeout: timedelta = NO_LIMIT) -> None:
         """Copy a file here; the target appears whole or not at all."""
-        async with self._transfer(source, target) as sftp:
+        async with self._transfer(source, target, timeout=timeout) as sftp:
             there = await sftp.stat(os.fsencode(source))
             with staged_beside(target) as staged:
                 await sftp.get(os.fsencode(source), staged)
@@ -148,14 +147,18 @@ class SshShell(Shell):
 
     @contextlib.asynccontextmanager
     async def _transfer(
-        self, source: Path | PurePosixPath, target: Path | PurePosixPath
+        self, source: PurePath, target: PurePath, *, timeout: timedelta
     ) -> AsyncIterator[asyncssh.SFTPClient]:
         attempted = f"copy of {str(source)!r} to {str(target)!r}"
-        async with self._channel(attempted) as connection:
+        async with (
+            time_limit(timeout, machine=self.machine, attempted=attempted),
+            self._channel(attempted) as connection,
+        ):
             try:
                 async with await self._opened(connection, connection.start_sftp_client) as sftp:
                     yield sftp
             except (asyncssh.SFTPError, OSError) as error:
+                # A lost connection is told apart by whoever lent it.
                 if connection.is_closed():
                     raise
                 reason = str(error) or type(error).__name__

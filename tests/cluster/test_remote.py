@@ -107,7 +107,7 @@ async def test_two_hundred_commands_at_once_share_one_connection(shell: SshShell
 
 
 async def test_a_command_that_timed_out_is_gone_there_too(shell: SshShell, folder: PurePosixPath) -> None:
-    """Red on: core/remote/ssh.py: `process.kill()` -> `pass`."""
+    """Red on: core/remote/ssh.py: `undo.callback(process.kill)` -> `pass`."""
     with pytest.raises(CommandTimedOut):
         await shell.run(Command.script('echo $$ >"$1/pid"; exec sleep 61', str(folder)), timeout=timedelta(seconds=1))
     gone = 'for try in $(seq 50); do kill -0 "$(cat "$1/pid")" 2>/dev/null || exit 0; sleep 0.1; done; exit 1'

@@ -9,7 +9,7 @@ import pytest
 
 from sluiceway.core import settings
 from sluiceway.core.errors import SettingsInvalid
-from tests.conftest import ROOT
+from tests.conftest import ROOT, User
 
 TEMPLATE = (ROOT / ".env.template").read_text()
 
@@ -38,20 +38,19 @@ def test_a_default_that_the_template_shows_is_the_real_one(name: str) -> None:
     assert shown[1] == str(settings.Settings.model_fields[name].default)
 
 
-def test_a_setting_comes_from_dotenv_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text("SLUICEWAY_OUTPUT_DIR=elsewhere\nOTHER=1\n")
-    monkeypatch.chdir(tmp_path)
+def test_a_setting_comes_from_dotenv_in_the_working_directory(user: User) -> None:
+    user.write(".env", "SLUICEWAY_OUTPUT_DIR=elsewhere\nOTHER=1\n")
     assert settings.load().output_dir == Path("elsewhere")
 
 
-def test_the_environment_wins_over_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text("SLUICEWAY_OUTPUT_DIR=elsewhere\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SLUICEWAY_OUTPUT_DIR", "here")
+def test_the_environment_wins_over_dotenv(user: User) -> None:
+    user.write(".env", "SLUICEWAY_OUTPUT_DIR=elsewhere\n")
+    user.export("SLUICEWAY_OUTPUT_DIR", "here")
     assert settings.load().output_dir == Path("here")
 
 
-def test_a_bad_value_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLUICEWAY_LOG_LEVEL", "LOUD")
-    with pytest.raises(SettingsInvalid, match=r"SLUICEWAY_LOG_LEVEL='LOUD'.*\.env\.template"):
+@pytest.mark.parametrize("value", ["LOUD", "info", ""])
+def test_a_bad_value_is_named_with_its_setting(user: User, value: str) -> None:
+    user.export("SLUICEWAY_LOG_LEVEL", value)
+    with pytest.raises(SettingsInvalid, match=rf"SLUICEWAY_LOG_LEVEL='{value}'.*\.env\.template"):
         settings.load()

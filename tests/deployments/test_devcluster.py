@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from sluiceway.core.errors import FolderUnusable, RootNeeded
+from sluiceway.core.errors import FolderUnusable, PackagesMissing, RootNeeded
+from sluiceway.core.remote.local import LocalShell
+from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed
 from sluiceway.deployments.devcluster import configuration, daemons, machine
 from sluiceway.deployments.devcluster.choose import Wish, plan_for
 from sluiceway.deployments.devcluster.plan import Plan, Ports, Tracker, nodes, require_usable, stored
@@ -141,6 +144,27 @@ def test_a_process_of_another_program_under_the_same_id_is_not_taken_for_ours(tm
 def test_the_packages_are_those_of_the_cluster_tier() -> None:
     listed = machine.packages()
     assert {"munge", "slurmctld", "slurmd", "slurmdbd", "mariadb-server", "openssh-server"} <= set(listed)
+
+
+class Dpkg(LocalShell):
+    """A machine on which only these packages are installed."""
+
+    def __init__(self, *installed: str) -> None:
+        self.installed = installed
+
+    async def run(self, command: Command, *, timeout: timedelta = NO_LIMIT) -> Completed:
+        asked = [package for package in command.argv[4:] if package in self.installed]
+        known = "".join(f"{package} install ok installed\n" for package in asked) + "munge deinstall ok config-files\n"
+        return Completed(
+            machine="m", command=command, exit_code=1, signal=None, stdout=known.encode(), stderr=b"no such package"
+        )
+
+
+async def test_each_missing_package_is_named_with_the_command_that_installs_it() -> None:
+    there = [package for package in machine.packages() if package not in ("slurmd", "munge")]
+    with pytest.raises(PackagesMissing, match=r"apt-get install --no-install-recommends munge slurmd$"):
+        await machine.require_packages(Dpkg(*there))
+    await machine.require_packages(Dpkg(*machine.packages()))
 
 
 async def test_without_root_up_says_why_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluiceway.core.remote.ssh import SshShell
+from tests.conftest import User
 from tests.wire.login_node import LoginNode
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def folder(login_node: LoginNode) -> PurePosixPath:
 
 
 @pytest.fixture
-def agent(login_node: LoginNode, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def agent(login_node: LoginNode, user: User) -> Iterator[Path]:
     """An ssh agent that holds the user's key; its socket is in SSH_AUTH_SOCK."""
     with tempfile.TemporaryDirectory(prefix="ag-") as short:
         address = Path(short) / "agent"
@@ -44,7 +45,7 @@ def agent(login_node: LoginNode, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         try:
             while not address.exists():
                 pass
-            monkeypatch.setenv("SSH_AUTH_SOCK", str(address))
+            user.export("SSH_AUTH_SOCK", str(address))
             subprocess.run(["ssh-add", "-q", str(login_node.folder / "user")], check=True)
             yield address
         finally:

@@ -174,11 +174,11 @@ class _Server(asyncssh.SSHServer):
         self._node.connections.append(conn)
         self._connection = conn
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the base class names it
+    def connection_lost(self, exc: Exception | None) -> None:
         with contextlib.suppress(ValueError):
             self._node.connections.remove(self._connection)
 
-    def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - the base class names it
+    def begin_auth(self, username: str) -> bool:
         return True
 
     def public_key_auth_supported(self) -> bool:
@@ -202,9 +202,9 @@ class _Server(asyncssh.SSHServer):
 
     def get_kbdint_challenge(
         self,
-        username: str,  # noqa: ARG002 - the base class names them
-        lang: str,  # noqa: ARG002
-        submethods: str,  # noqa: ARG002
+        username: str,
+        lang: str,
+        submethods: str,
     ) -> tuple[str, str, str, list[tuple[str, bool]]]:
         return "", "Two factors", "en-US", [("Password: ", False), ("Code: ", True)]
 
@@ -217,5 +217,5 @@ class _Server(asyncssh.SSHServer):
         files = asyncssh.SFTPServer
         return asyncssh.SSHServerProcess(self._node.handle, files, 3, allow_scp=False)  # type: ignore[arg-type]
 
-    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         return True

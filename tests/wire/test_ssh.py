@@ -31,6 +31,7 @@ from sluiceway.core.remote.patience import Patience
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.remote.ssh import SshShell, errors_of_connecting
 from tests.clocks import SteppedClock
+from tests.conftest import User
 from tests.core.remote.promises import ShellPromises
 from tests.wire.login_node import CODE, PASSWORD, LoginNode
 
@@ -78,10 +79,8 @@ async def test_without_a_known_key_no_machine_is_trusted(login_node: LoginNode, 
     assert isinstance(error, HostKeyUnknown)
 
 
-async def test_a_user_without_known_hosts_trusts_no_machine(
-    login_node: LoginNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+async def test_a_user_without_known_hosts_trusts_no_machine(login_node: LoginNode, user: User) -> None:
+    user.export("HOME", str(user.folder))
     assert isinstance(await refused(dataclasses.replace(login_node.login, known_hosts=None)), HostKeyUnknown)
 
 

@@ -113,6 +113,15 @@ class ShellPromises:
         assert back.read_bytes() == sent.read_bytes()
         assert back.stat().st_mode & 0o777 == 0o750
 
+    async def test_a_copy_that_takes_too_long_is_named_and_leaves_no_half(
+        self, shell: Shell, folder: PurePosixPath, tmp_path: Path
+    ) -> None:
+        (tmp_path / "big").write_bytes(bytes(2**26))
+        with pytest.raises(CommandTimedOut, match=r"within 0\.001 s to: copy of '.*/big'"):
+            await shell.put(tmp_path / "big", folder / "target", timeout=timedelta(milliseconds=1))
+        seen = await shell.run(Command.of("stat", "--format=%s", str(folder / "target")))
+        assert seen.text.strip() in ("", str(2**26))
+
     async def test_an_empty_file_goes_there_and_back(self, shell: Shell, folder: PurePosixPath, tmp_path: Path) -> None:
         (tmp_path / "empty").touch()
         await shell.put(tmp_path / "empty", folder / "empty")
