@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from sluiceway.core.errors import DaemonFailed
@@ -24,14 +25,18 @@ _START_LIMIT = timedelta(seconds=120)
 _TICK = timedelta(milliseconds=500)
 # It leads a session of its own, so that its process id names everything it starts.
 _START = """
+set -eu
 mkdir -p -- "$1"
 log=$1/server.log pid=$1/server.pid
+rm -f -- "$pid"
 shift
-exec setsid --fork sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$pid" "$@" >>"$log" 2>&1 </dev/null
+setsid --fork sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$pid" "$@" >>"$log" 2>&1 </dev/null
 """
-# It waits until the server is gone, so that the next one finds its database free.
+# A start that was interrupted may not have written the process id yet. The end waits until the server is gone, so that
+# the next one finds its database free.
 _STOP = """
 set -eu
+for try in $(seq 20); do if [ -s "$1/server.pid" ]; then break; fi; sleep 0.1; done
 group=$(cat -- "$1/server.pid")
 kill -s TERM -- "-$group"
 for try in $(seq 100); do kill -s 0 -- "-$group" 2>/dev/null || exit 0; sleep 0.1; done
@@ -50,11 +55,13 @@ def address() -> str:
 async def running(url: str, *, home: Path) -> AsyncIterator[None]:
     """Run a Prefect server at this address, with its database in `home`; flows inside the block use it."""
     shell = LocalShell()
-    (await shell.run(Command.script(_START, str(home), *_server(url, home)))).require_success()
     try:
+        (await shell.run(Command.script(_START, str(home), *_server(url, home)))).require_success()
         with temporary_settings({PREFECT_API_URL: f"{url}/api"}):
             await _until_healthy(home)
             yield
+            # What runs have logged is sent in the background; it must arrive while there is a server.
+            await APILogHandler.aflush()
     finally:
         (await shell.run(Command.script(_STOP, str(home)))).require_success()
 

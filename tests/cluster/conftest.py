@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NAME = "test"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def devcluster(missing: Missing) -> Iterator[Devcluster]:
     root = Path(f"/var/lib/sluiceway-{NAME}-{os.getpid()}")
     try:
