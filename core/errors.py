@@ -20,7 +20,7 @@
         ├── RootNeeded             the devcluster's daemons need root
         ├── PackagesMissing        Debian packages are missing
         ├── PortTaken              another program listens on a port that was asked for
-        ├── FolderUnusable         the folder is not empty, not ours, or out of the daemons' reach
+        ├── FolderUnusable         the folder is not empty, not ours, or has a bad path
         └── DaemonFailed           a daemon did not come up, or did not go down
 
 Each error keeps its values as attributes and survives pickling, because Prefect stores the exception of a failed run.
@@ -280,7 +280,7 @@ class PortTaken(DevclusterError):
 
 @dataclass(kw_only=True, eq=False)
 class FolderUnusable(DevclusterError):
-    """The folder is not empty, not ours, or out of the daemons' reach."""
+    """The folder is not empty, not ours, or has a path that cannot be used."""
 
     folder: Path
     reason: str

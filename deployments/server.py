@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import sys
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -60,8 +62,7 @@ async def running(url: str, *, home: Path) -> AsyncIterator[None]:
         with temporary_settings({PREFECT_API_URL: f"{url}/api"}):
             await _until_healthy(home)
             yield
-            # What runs have logged is sent in the background; it must arrive while there is a server.
-            await APILogHandler.aflush()
+            await _send_what_is_left()
     finally:
         (await shell.run(Command.script(_STOP, str(home)))).require_success()
 
@@ -76,6 +77,14 @@ def _server(url: str, home: Path) -> tuple[str, ...]:
     }
     start = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", url.rpartition(":")[2])
     return ("env", *(f"{name}={value}" for name, value in settings.items()), sys.executable, *start)
+
+
+async def _send_what_is_left() -> None:
+    """Wait for logs and events: Prefect sends them in the background, and they must arrive while there is a server."""
+    await APILogHandler.aflush()
+    draining = EventsWorker.drain_all(at_exit=False)
+    if inspect.isawaitable(draining):
+        await draining
 
 
 async def _until_healthy(home: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL
 
 from sluiceway.core.errors import CommandFailed, MixedInstall
 from sluiceway.core.events import ROOT as EVENTS
@@ -75,6 +79,24 @@ def test_every_deployments_entrypoint_loads(deployment: dict[str, str], monkeypa
     monkeypatch.chdir(ROOT)
     loaded: Flow[..., object] = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
     assert loaded.fn.__doc__
+
+
+def prefect(*arguments: str) -> subprocess.CompletedProcess[str]:
+    api = PREFECT_API_URL.value()
+    assert api
+    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+    env = {**os.environ, "PREFECT_API_URL": api}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+async def test_prefect_deploys_everything_that_prefect_yaml_declares() -> None:
+    assert prefect("work-pool", "create", "sluiceway", "--type", "process").returncode == 0
+    done = await asyncio.to_thread(prefect, "deploy", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    async with get_client() as client:
+        deployed = {each.name for each in await client.read_deployments()}
+    assert deployed == {each["name"] for each in DEPLOYMENTS}
 
 
 async def test_a_flow_file_of_another_tree_refuses_to_run(tmp_path: Path) -> None:
