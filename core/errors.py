@@ -6,6 +6,7 @@
     ├── UsageProblem               exit code 2: what was asked for cannot be done as written
     │   ├── SettingsInvalid        a setting has a value that cannot be used
     │   ├── InputMissing           a file that was named is not there
+    │   ├── NotCanonical           a parameter has no one form as JSON
     │   └── MixedInstall           a flow from one tree would run with the core of another
     ├── RemoteError                exit code 4: a machine did not do what it was asked
     │   ├── Unreachable            no connection came about; nothing was started there
@@ -89,6 +90,22 @@ class InputMissing(UsageProblem):
     def __str__(self) -> str:
         """Name the file and what it was to be."""
         return f"{self.what} {str(self.path)!r} is not a file that can be read. Check the path."
+
+
+@dataclass(kw_only=True, eq=False)
+class NotCanonical(UsageProblem):
+    """A parameter has no one form as JSON, so a key made of it would mean nothing."""
+
+    where: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the place, the value and what is allowed."""
+        return (
+            f"{self.where} holds {self.value}: {self.reason}. Parameters may be text, finite numbers, true, false, "
+            "none, lists, and tables whose names are text."
+        )
 
 
 @dataclass(kw_only=True, eq=False)

@@ -35,6 +35,8 @@ VALUES: dict[str, object] = {
     "source": PurePosixPath("/a b"),
     "target": Path("/c"),
     "problems": ("SLUICEWAY_HOME=''",),
+    "where": "parameters.maf",
+    "value": "nan",
     "what": "the script",
     "path": Path("/s.sh"),
     "flow": Path("/one/flows/f.py"),

@@ -1,0 +1,1 @@
+"""What went into a result: content keys, digests, and the software that computed it."""

@@ -1,0 +1,94 @@
+"""Which code does a piece of work: the text of our own modules, and the versions of the distributions they import.
+
+Only what the work imports counts, so that a new version of a library that only draws tables does not compute everything
+anew. Imports are read from the text, in functions as well; those for type checkers alone are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import sys
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sluiceway
+from sluiceway.core.errors import InputMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PACKAGE = "sluiceway"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """The code of a piece of work: digests of module texts, and versions of distributions, each by name."""
+
+    modules: dict[str, str]
+    environment: dict[str, str]
+
+
+def software_of(*modules: str) -> Software:
+    """Give the code that these modules of ours run, with everything of ours that they import."""
+    texts = _with_imports(modules)
+    foreign = {name.partition(".")[0] for text in texts.values() for name in _imports(text)}
+    return Software(
+        modules={name: f"sha256:{hashlib.sha256(text).hexdigest()}" for name, text in sorted(texts.items())},
+        environment={
+            distribution: version(distribution)
+            for name in sorted(foreign - {_PACKAGE} - sys.stdlib_module_names)
+            for distribution in _distributions().get(name, ())
+        },
+    )
+
+
+def _with_imports(modules: tuple[str, ...]) -> dict[str, bytes]:
+    texts: dict[str, bytes] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        file = _file(name)
+        if name in texts:
+            continue
+        if file is None:
+            raise InputMissing(what="the source of the module", path=Path(name))
+        texts[name] = file.read_bytes()
+        waiting += [each for each in _imports(texts[name]) if each.startswith(f"{_PACKAGE}.") and _file(each)]
+    return texts
+
+
+def _file(module: str) -> Path | None:
+    """Give the file of a module of ours; none where the name is not one, but something inside of one."""
+    place = Path(sluiceway.__path__[0]).joinpath(*module.split(".")[1:])
+    for file in (place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def _imports(text: bytes) -> set[str]:
+    """Give every name that a module's text imports, as far as it is written out: `from a import b` may be a.b or a."""
+    found: set[str] = set()
+    for node in _at_run_time(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    return found
+
+
+def _at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from _at_run_time(node)
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return {name: sorted(set(found)) for name, found in packages_distributions().items()}
