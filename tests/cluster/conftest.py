@@ -6,7 +6,7 @@ import asyncio
 import os
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,27 +16,41 @@ from sluiceway.core.remote.shell import Command
 from sluiceway.core.remote.ssh import SshShell
 from sluiceway.deployments.devcluster.choose import Wish, plan_for
 from sluiceway.deployments.devcluster.cluster import Devcluster
+from sluiceway.deployments.devcluster.plan import stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from tests.conftest import Missing
 
-# A cluster named otherwise than the default can run beside one that a person has up.
-NAME = "test"
+FOLDERS = Path("/var/lib")
+
+
+def own_wish(kind: str, **asked: Any) -> Wish:
+    """A cluster of this session's own: its name and folder are no other session's, nor a person's."""
+    letters = "".join(chr(ord("a") + int(digit)) for digit in str(os.getpid()))
+    return Wish(root=FOLDERS / f"sluiceway-{kind}-{os.getpid()}", name=f"{kind}{letters}", **asked)
+
+
+def wipe_what_dead_sessions_left() -> None:
+    """Remove the clusters of sessions that were killed before they could."""
+    for root in FOLDERS.glob("sluiceway-t[a-z]*-[0-9]*"):
+        plan = stored(root)
+        if plan is not None and not Path("/proc", root.name.rpartition("-")[2]).exists():
+            asyncio.run(Devcluster(plan=plan).down(wipe=True))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def devcluster(missing: Missing) -> Iterator[Devcluster]:
-    root = Path(f"/var/lib/sluiceway-{NAME}-{os.getpid()}")
     try:
-        plan = asyncio.run(plan_for(Wish(root=root, name=NAME)))
+        plan = asyncio.run(plan_for(own_wish("test")))
     except RootNeeded:
         missing.part("cluster", why="it needs root", get="sudo make test")
         raise
     except PackagesMissing as error:
         missing.part("cluster", why=str(error), get="make test, as root or with sudo")
         raise
+    wipe_what_dead_sessions_left()
     cluster = Devcluster(plan=plan)
     try:
         asyncio.run(cluster.up())

@@ -22,20 +22,18 @@ from sluiceway.deployments.devcluster.choose import Wish, plan_for
 from sluiceway.deployments.devcluster.cluster import Devcluster
 from sluiceway.deployments.devcluster.plan import Tracker
 from sluiceway.deployments.devcluster.supervisor import process_id
+from tests.cluster.conftest import own_wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sluiceway.deployments.devcluster.daemons import Daemon
 
-SECOND = "second"
-
 
 @pytest.fixture
 async def second(devcluster: Devcluster) -> AsyncIterator[Devcluster]:
     """A cluster beside the session's own, with its own name and the plain process tracker."""
-    root = Path(f"/var/lib/sluiceway-{SECOND}-{os.getpid()}")
-    plan = await plan_for(Wish(root=root, name=SECOND, nodes=5, tracker=Tracker.PLAIN))
+    plan = await plan_for(own_wish("two", nodes=5, tracker=Tracker.PLAIN))
     assert not {plan.ports.login, plan.ports.controller} & set(devcluster.plan.ports.model_dump().values())
     cluster = Devcluster(plan=plan)
     try:
@@ -70,8 +68,8 @@ async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devclu
     await second.down()
     assert not machine.processes_of(user=second.plan.user, namespaces=noted)
     assert not any(process_ids(second).values())
-    assert SECOND not in Path("/proc/mounts").read_text()
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/slurm_{SECOND}*"))
+    assert str(second.plan.root) not in Path("/proc/mounts").read_text()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/slurm_{second.plan.name}*"))
 
 
 async def test_up_changes_nothing_on_a_cluster_that_is_up(devcluster: Devcluster) -> None:
@@ -81,12 +79,12 @@ async def test_up_changes_nothing_on_a_cluster_that_is_up(devcluster: Devcluster
     assert None not in before.values()
 
 
-@pytest.mark.parametrize("name", ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd-test2", "login", "jump"])
+@pytest.mark.parametrize("name", ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "login", "jump"])
 async def test_up_repairs_a_daemon_that_was_killed(devcluster: Devcluster, name: str) -> None:
     """Red on: deployments/devcluster/supervisor.py:
     `if process_id(daemon) is not None:` -> `if daemon.pid_file.exists():`.
     """
-    (daemon,) = (each for each in all_daemons(devcluster) if each.name == name)
+    daemon = next(each for each in all_daemons(devcluster) if each.name.split("-")[0] == name)
     pid = process_id(daemon)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -125,13 +123,13 @@ async def test_a_user_of_that_name_who_is_not_ours_is_left_alone(tmp_path: Path)
     """Red on: deployments/devcluster/cluster.py:
     `user = self.plan.user if self._is_user_ours() else None` -> `user = self.plan.user`.
     """
-    plan = await plan_for(Wish(root=Path(f"/var/lib/sluiceway-third-{os.getpid()}"), name="third"))
+    plan = await plan_for(own_wish("three"))
     here = LocalShell()
     (await here.run(Command.of("useradd", "--no-create-home", f"--home-dir={tmp_path}", plan.user))).require_success()
     theirs = asyncio.create_task(here.run(Command.of("setpriv", f"--reuid={plan.user}", "sleep", "20")))
     try:
         cluster = Devcluster(plan=plan)
-        with pytest.raises(FolderUnusable, match=f"already a user 'thirduser' whose home is {tmp_path}"):
+        with pytest.raises(FolderUnusable, match=f"already a user '{plan.user}' whose home is {tmp_path}"):
             await cluster.up()
         await cluster.down(wipe=True)
         assert machine.home_of(plan.user) == tmp_path

@@ -27,10 +27,20 @@ async def lines(shell: SshShell, *argv: str) -> list[str]:
     return (await shell.run(Command.of(*argv), timeout=SOON)).require_success().text.splitlines()
 
 
+# When a job does not get there, what Slurm says of it is the beginning of every answer.
+UNTIL = """
+for try in $(seq 400); do
+    if sacct -n -X -P -j "$1" --format=State | grep -E "$2"; then exit 0; fi
+    sleep 0.1
+done
+{ sacct -j "$1"; squeue; sinfo -N -l; scontrol show job "$1"; } >&2
+exit 1
+"""
+
+
 async def sacct_until(shell: SshShell, job: str, wanted: str) -> str:
     """A job's state in accounting, once it is one of those wanted (a pattern of grep -E)."""
-    wait = 'until sacct -n -X -P -j "$1" --format=State | grep -E "$2"; do sleep 0.1; done'
-    return (await shell.run(Command.script(wait, job, wanted), timeout=SOON)).require_success().text.strip()
+    return (await shell.run(Command.script(UNTIL, job, wanted), timeout=SOON)).require_success().text.strip()
 
 
 async def test_each_node_has_its_own_name_and_address(shell: SshShell, devcluster: Devcluster) -> None:
