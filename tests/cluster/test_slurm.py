@@ -29,7 +29,7 @@ async def lines(shell: SshShell, *argv: str) -> list[str]:
 
 # When a job does not get there, what Slurm says of it is the beginning of every answer.
 UNTIL = """
-for try in $(seq 400); do
+for try in $(seq 150); do
     if sacct -n -X -P -j "$1" --format=State | grep -E "$2"; then exit 0; fi
     sleep 0.1
 done
