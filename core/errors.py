@@ -21,6 +21,7 @@
         ├── RootNeeded             the devcluster's daemons need root
         ├── PackagesMissing        Debian packages are missing
         ├── PortTaken              another program listens on a port that was asked for
+        ├── NameUnusable           a cluster cannot have that name here
         ├── FolderUnusable         the folder is not empty, not ours, or has a bad path
         └── DaemonFailed           a daemon did not come up, or did not go down
 
@@ -290,9 +291,21 @@ class PortTaken(DevclusterError):
     def __str__(self) -> str:
         """Name the port and its purpose."""
         return (
-            f"port {self.port}, meant for {self.purpose}, is taken by another program. "
-            "Choose another first port with --first-port, or leave that out to have free ports chosen."
+            f"port {self.port}, meant for {self.purpose}, is taken by another program. Stop that program, or, when the "
+            "cluster is first made, choose other ports with --first-port or leave it out to have free ones chosen."
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class NameUnusable(DevclusterError):
+    """A cluster cannot have that name here."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the name and the reason."""
+        return f"a devcluster cannot be called {self.name!r}: {self.reason}. Choose another with --name."
 
 
 @dataclass(kw_only=True, eq=False)

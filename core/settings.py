@@ -53,6 +53,7 @@ class Foreign(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     prefect_api_url: str | None = Field(default=None, validation_alias=AliasChoices("PREFECT_API_URL"))
+    sudo_uid: int | None = Field(default=None, validation_alias=AliasChoices("SUDO_UID"))
 
 
 def load() -> Settings:

@@ -6,6 +6,8 @@ says so, and says where the result is.
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from contextlib import AsyncExitStack
 from importlib.resources import as_file, files
@@ -22,6 +24,7 @@ _NUMBERS = ["1", "2", "3", "36"]
 
 async def run_demo(*, headless: bool) -> Path:
     """Run the demo and give the file with its result; without `headless`, Prefect's pages show it meanwhile."""
+    _end_well_when_told_to_end()
     chosen = settings.load()
     out = chosen.output_dir.absolute() / "demo"
     async with AsyncExitStack() as stack:
@@ -40,9 +43,16 @@ async def _serve(stack: AsyncExitStack, *, home: Path, headless: bool) -> None:
     from sluiceway.deployments import server  # noqa: PLC0415
 
     url = server.address()
-    if not headless:
-        console.for_results().print(f"Prefect: {url}")
-    await stack.enter_async_context(server.running(url, home=home))
+    console.for_results().print(f"Prefect: {url}")
+    await stack.enter_async_context(server.running(url, home=home, pages=not headless))
+
+
+def _end_well_when_told_to_end() -> None:
+    """Take a server down on SIGTERM and SIGHUP too, as on Ctrl-C: it is no child that would go by itself."""
+    task = asyncio.current_task()
+    if task is not None:
+        for told in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(told, task.cancel)
 
 
 async def _run(script: Path, out: Path) -> Path:

@@ -4,6 +4,8 @@ set -eu
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
+    # A shell that a signal ends forgets its EXIT trap, and no service of this machine would start any more.
+    trap 'exit 130' HUP INT TERM
     # 101 is "forbidden by policy": see invoke-rc.d(8). The devcluster starts its own daemons from its own folder.
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"

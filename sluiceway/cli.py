@@ -7,7 +7,7 @@ needed; 4 a machine did not do what it was asked; 130 interrupted.
 from __future__ import annotations
 
 import asyncio
-import logging
+from contextvars import ContextVar
 from importlib.metadata import version
 from typing import Annotated
 
@@ -15,10 +15,12 @@ import typer
 
 from sluiceway.core import settings
 from sluiceway.core.errors import SluicewayError
-from sluiceway.core.events import ROOT
 from sluiceway.core.report import console
 from sluiceway.deployments import demo as demonstration
 from sluiceway.deployments.devcluster import command as devcluster
+
+_INTERRUPTED = 130
+_shows_tracebacks = ContextVar("_shows_tracebacks", default=False)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,12 +49,13 @@ def options(
     ] = False,
 ) -> None:
     """Set up what every command shares."""
+    _shows_tracebacks.set(debug)
     console.show_events("DEBUG" if debug else settings.load().log_level)
 
 
 @app.command()
 def demo(
-    headless: Annotated[bool, typer.Option("--headless", help="Without a server and its pages.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="Without Prefect's pages and without a pause.")] = False,
 ) -> None:
     """Run a small example from end to end and say where its result is."""
     asyncio.run(demonstration.run_demo(headless=headless))
@@ -62,10 +65,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error of ours is one paragraph, any other is a bug and shows its traceback."""
     try:
         app(args=arguments)
+    except asyncio.CancelledError:
+        raise SystemExit(_INTERRUPTED) from None
     except SluicewayError as error:
-        if logging.getLogger(ROOT).isEnabledFor(logging.DEBUG):
+        if _shows_tracebacks.get():
             raise
         remarks = console.for_remarks()
         remarks.print("[bold red]error:[/bold red]", end=" ")
-        remarks.print(str(error), markup=False)
+        remarks.print(str(error), markup=False, emoji=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from error

@@ -83,6 +83,25 @@ def test_a_bad_setting_is_an_error_like_any_other() -> None:
     assert (done.returncode, "SLUICEWAY_LOG_LEVEL='LOUD'" in done.stderr) == (2, True)
 
 
+def test_an_error_is_not_wrapped_or_decorated(tmp_path: Path) -> None:
+    folder = tmp_path / f":smile:{'x' * 150}"
+    done = run("devcluster", "shell", "--folder", str(folder), COLUMNS="40")
+    assert str(folder) in done.stderr
+
+
+@pytest.mark.parametrize("name", ["Bad-Name", "x" * 13])
+def test_a_bad_name_is_an_error_like_any_other(tmp_path: Path, name: str) -> None:
+    done = run("devcluster", "up", "--folder", str(tmp_path / "none"), "--name", name)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_plan_is_an_error_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text("{")
+    done = run("devcluster", "status", "--folder", str(tmp_path))
+    assert (done.returncode, "cluster.json cannot be read" in done.stderr) == (3, True)
+
+
 def test_a_value_with_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], user: User) -> None:
     user.export("SLUICEWAY_LOG_LEVEL", "[red]LOUD[/red]")
     with pytest.raises(SystemExit) as ended:

@@ -96,7 +96,9 @@ def test_our_modules_are_imported_although_folders_of_the_same_names_are_here(el
 @pytest.mark.parametrize("arguments", [["--help"], ["devcluster", "status"], ["--version"]], ids=" ".join)
 def test_the_command_runs(elsewhere: Path, arguments: list[str]) -> None:
     done = run(elsewhere, "sluiceway", *arguments)
-    assert (done.returncode, done.stderr) in ((0, ""), (1, "")), done.stderr
+    # A devcluster that is there, but is not wholly up, is exit code 1.
+    allowed = (0, 1) if "status" in arguments else (0,)
+    assert (done.returncode in allowed, done.stderr) == (True, "")
     assert done.stdout
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What a POSIX shell answers when it cannot start a program.
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+_END_SECONDS = 2
 
 
 class LocalShell(Shell):
@@ -39,11 +40,12 @@ class LocalShell(Shell):
             return self._not_started(command, _NOT_FOUND, error)
         except PermissionError as error:
             return self._not_started(command, _NOT_EXECUTABLE, error)
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            # Whoever stops waiting, for lateness or by being cancelled, leaves nothing running.
+            undo.push_async_callback(_end_group, process)
             async with time_limit(timeout, machine=self.machine, attempted=str(command)):
                 stdout, stderr = await process.communicate(command.stdin)
-        finally:
-            await _kill_group(process)
+            undo.pop_all()
         exit_code, ended_by = _ending(process.returncode)
         return Completed(
             machine=self.machine,
@@ -104,14 +106,21 @@ async def _spawn(command: Command) -> asyncio.subprocess.Process:
     )
 
 
-async def _kill_group(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    # The group may outlive its leader: a shell that is gone has left its children.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    # A process that left the group may hold the pipes open; it is not waited for.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            await process.communicate()
 
 
 def _ending(returncode: int | None) -> tuple[int | None, str | None]:
-    if returncode is not None and returncode < 0:
+    if returncode is None or returncode >= 0:
+        return returncode, None
+    try:
         return None, signal.Signals(-returncode).name.removeprefix("SIG")
-    return returncode, None
+    except ValueError:
+        # Real-time signals have numbers only.
+        return None, str(-returncode)

@@ -31,6 +31,7 @@ set -eu
 umask 077
 staged=$(mktemp -- "$1.XXXXXXXX")
 trap 'rm -f -- "$staged"' EXIT
+trap 'exit 130' HUP INT TERM
 cat >"$staged"
 arrived=$(wc -c <"$staged")
 if [ "$arrived" -ne "$2" ]; then

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import secrets
@@ -21,6 +22,7 @@ from sluiceway.core.errors import (
     ConnectionLost,
     ConnectionRefused,
     HostKeyUnknown,
+    InputMissing,
     TransferFailed,
     Unreachable,
 )
@@ -54,7 +56,9 @@ _REFUSED_PROOF = (
     asyncssh.KeyEncryptionError,
     asyncssh.KeyImportError,
 )
-_NO_CONNECTION = (asyncssh.Error, asyncssh.ChannelListenError, asyncssh.ConfigParseError, OSError)
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
+# asyncssh reports what it cannot parse as ValueError.
+_NO_CONNECTION = (asyncssh.Error, asyncssh.ChannelListenError, ValueError, OSError)
 
 
 class SshShell(Shell):
@@ -74,6 +78,7 @@ class SshShell(Shell):
         self._clock = clock or SystemClock()
         self._connecting = asyncio.Lock()
         self._connection: asyncssh.SSHClientConnection | None = None
+        self._was_reached = False
         self._way: list[asyncssh.SSHClientConnection] = []
 
     @property
@@ -103,13 +108,16 @@ class SshShell(Shell):
 
     async def run(self, command: Command, *, timeout: timedelta = NO_LIMIT) -> Completed:
         """Run a command to its end; a command that takes too long is killed there."""
-        line = shlex.join(command.argv).encode(errors="surrogateescape")
         attempted = str(command)
-        async with self._process(line, attempted=attempted) as process, contextlib.AsyncExitStack() as undo:
+        line = shlex.join(command.argv).encode(errors="surrogateescape")
+        async with (
+            time_limit(timeout, machine=self.machine, attempted=attempted),
+            self._process(line, attempted=attempted) as process,
+            contextlib.AsyncExitStack() as undo,
+        ):
             # Whoever stops waiting, for lateness or by being cancelled, leaves nothing running there.
             undo.callback(process.kill)
-            async with time_limit(timeout, machine=self.machine, attempted=attempted):
-                stdout, stderr = await _communicate(process, command.stdin)
+            stdout, stderr = await _communicate(process, command.stdin)
             undo.pop_all()
         if process.exit_status is None and process.exit_signal is None:
             raise ConnectionLost(machine=self.machine, attempted=attempted, reason="no exit code came back")
@@ -130,6 +138,9 @@ class SshShell(Shell):
         async with self._transfer(source, target, timeout=timeout) as sftp, contextlib.AsyncExitStack() as undo:
             here = await asyncio.to_thread(source.stat)
             undo.push_async_callback(_remove_if_there, sftp, name)
+            # Nobody else may read it meanwhile, whatever it may become.
+            async with await sftp.open(name, "xb", asyncssh.SFTPAttrs(permissions=0o600)):
+                pass
             await sftp.put(source, name)
             _require_size(await sftp.getsize(name), expected=here.st_size)
             await sftp.chmod(name, here.st_mode & 0o777)
@@ -155,7 +166,7 @@ class SshShell(Shell):
             self._channel(attempted) as connection,
         ):
             try:
-                async with await self._opened(connection, connection.start_sftp_client) as sftp:
+                async with _closing(await self._opened(connection, connection.start_sftp_client)) as sftp:
                     yield sftp
             except (asyncssh.SFTPError, OSError) as error:
                 # A lost connection is told apart by whoever lent it.
@@ -178,11 +189,16 @@ class SshShell(Shell):
         for pause in self._patience.pauses():
             try:
                 return await opening()
-            except asyncssh.ChannelOpenError:
-                if connection.is_closed():
-                    raise
+            except asyncssh.ChannelOpenError as error:
+                self._require_busy(connection, error)
             await self._clock.sleep(pause)
-        return await opening()
+        raise Unreachable(machine=self.machine, reason="it has no session to spare on this connection")
+
+    def _require_busy(self, connection: asyncssh.SSHClientConnection, error: asyncssh.ChannelOpenError) -> None:
+        if connection.is_closed():
+            raise error
+        if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+            raise Unreachable(machine=self.machine, reason="it lets in, but runs no commands or transfers") from error
 
     @contextlib.asynccontextmanager
     async def _channel(self, attempted: str) -> AsyncIterator[asyncssh.SSHClientConnection]:
@@ -198,10 +214,10 @@ class SshShell(Shell):
         async with self._connecting:
             if self._connection is not None and not self._connection.is_closed():
                 return self._connection
-            # Patience is for machines that were there before: a wrong host name should show at once.
-            known = self._connection is not None
             await self.close()
-            self._connection = await (self._connect_patiently() if known else self._connect())
+            # Patience is for machines that were there before: a wrong host name should show at once.
+            self._connection = await (self._connect_patiently() if self._was_reached else self._connect())
+            self._was_reached = True
             return self._connection
 
     async def _connect_patiently(self) -> asyncssh.SSHClientConnection:
@@ -243,6 +259,9 @@ def errors_of_connecting(login: Login) -> Iterator[None]:
         # Only files have names: a key that cannot be read is no fault of the network.
         if isinstance(error, OSError) and error.filename is not None:
             raise _not_let_in(login, str(error)) from error
+        # A name with several addresses gives one error for all of them.
+        if "Multiple exceptions" in str(error) and str(error).count("[Errno") == str(error).count(_REFUSED):
+            raise ConnectionRefused(machine=login.machine, reason=str(error)) from error
         raise Unreachable(machine=login.machine, reason=str(error) or type(error).__name__) from error
 
 
@@ -258,8 +277,10 @@ def _unknown_host_key(login: Login, reason: str) -> HostKeyUnknown:
 
 def _options(login: Login, *, tunnel: asyncssh.SSHClientConnection | None) -> dict[str, Any]:
     """Give what asyncssh.connect is told; what the login leaves out is left out, so that ssh_config decides."""
-    if login.known_hosts is not None and not login.known_hosts.is_file():
-        raise _unknown_host_key(login, "that file does not exist")
+    if login.known_hosts is not None and not os.access(login.known_hosts, os.R_OK):
+        raise _unknown_host_key(login, "that file is not there, or cannot be read")
+    if login.ssh_config is not None and not os.access(login.ssh_config, os.R_OK):
+        raise InputMissing(what="the ssh_config", path=login.ssh_config)
     told: dict[str, Any] = {
         "tunnel": tunnel,
         "port": login.port,
@@ -277,7 +298,8 @@ def _options(login: Login, *, tunnel: asyncssh.SSHClientConnection | None) -> di
         given["agent_path"] = None
     return given | {
         "keepalive_interval": _KEEPALIVE_SECONDS,
-        "connect_timeout": _CONNECT_SECONDS,
+        # asyncssh counts logging in as part of connecting.
+        "connect_timeout": _ANSWER_SECONDS if login.answer else _CONNECT_SECONDS,
         "login_timeout": _ANSWER_SECONDS if login.answer else _LOGIN_SECONDS,
     }
 
@@ -322,7 +344,20 @@ async def _communicate(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) 
 async def _remove_if_there(sftp: asyncssh.SFTPClient, name: bytes) -> None:
     # The connection may be what broke; then the staged file stays, and no one ever takes it for the target.
     with contextlib.suppress(asyncssh.Error, OSError):
-        await sftp.remove(name)
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await sftp.remove(name)
+
+
+@contextlib.asynccontextmanager
+async def _closing(sftp: asyncssh.SFTPClient) -> AsyncIterator[asyncssh.SFTPClient]:
+    """Close a transfer's channel in the end, but wait for a server that hangs no longer than for any other."""
+    try:
+        yield sftp
+    finally:
+        sftp.exit()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await sftp.wait_closed()
 
 
 def _require_size(size: int | None, *, expected: int | None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluiceway.core.errors import FolderUnusable, PortTaken
+from sluiceway.core.errors import FolderUnusable, NameUnusable, PortTaken
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.deployments.devcluster import machine
-from sluiceway.deployments.devcluster.plan import Plan, Ports, Tracker, nodes, require_usable, stored
+from sluiceway.deployments.devcluster.plan import NAME, Plan, Ports, Tracker, nodes, require_usable, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,8 @@ async def plan_for(wish: Wish) -> Plan:
     if plan is None:
         return _choose(wish)
     _require_same(plan, wish)
-    return plan
+    # A machine may have been given another name since.
+    return plan.model_copy(update={"host": machine.host_name()})
 
 
 def _require_same(plan: Plan, wish: Wish) -> None:
@@ -54,14 +55,16 @@ def _require_same(plan: Plan, wish: Wish) -> None:
 
 
 def _choose(wish: Wish) -> Plan:
+    name = wish.name or _DEFAULT_NAME
+    if not NAME.fullmatch(name):
+        raise NameUnusable(name=name, reason="it must be lower-case letters and digits, twelve at most, a letter first")
     count = wish.nodes or _DEFAULT_NODES
     purposes = ("slurmctld", "slurmdbd", "the login node", "the jump host", *("a node",) * count)
     first = wish.first_port or machine.free_ports(len(purposes))
     for port, purpose in enumerate(purposes, start=first):
         if not machine.is_free(port):
             raise PortTaken(port=port, purpose=purpose)
-    name = wish.name or _DEFAULT_NAME
-    return Plan(
+    plan = Plan(
         name=name,
         root=wish.root,
         host=machine.host_name(),
@@ -69,3 +72,7 @@ def _choose(wish: Wish) -> Plan:
         ports=Ports(controller=first, accounting=first + 1, login=first + 2, jump=first + 3),
         nodes=nodes(name, count=count, first_port=first + 4),
     )
+    home = machine.home_of(plan.user)
+    if home not in (None, plan.folder.home):
+        raise NameUnusable(name=name, reason=f"there is already a user {plan.user!r} whose home is {home}")
+    return plan

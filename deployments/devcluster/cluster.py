@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sluiceway.core.events import tell
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.remote.local import LocalShell
+from sluiceway.core.remote.local import LocalShell, staged_beside
 from sluiceway.core.remote.shell import Command
 from sluiceway.deployments.devcluster import accounts, daemons, machine
 from sluiceway.deployments.devcluster.preparation import prepare
@@ -66,8 +67,12 @@ class Devcluster:
         """Start whatever is not running; on a cluster that is up this changes nothing."""
         plan, start = self.plan, self.supervisor.start
         machine.require_root("starting a devcluster")
+        # The daemons' own users read what is written here, whatever this person's mask.
+        os.umask(0o022)
         plan.root.mkdir(parents=True, exist_ok=True)
-        plan.folder.plan.write_text(plan.model_dump_json(indent=2) + "\n")
+        with staged_beside(plan.folder.plan) as staged:
+            staged.write_text(plan.model_dump_json(indent=2) + "\n")
+            staged.chmod(0o644)
         await prepare(plan, self.supervisor.shell)
         sshds = (daemons.sshd(plan, name) for name in ("login", "jump"))
         await asyncio.gather(start(daemons.munged(plan)), self._start_database(), *map(start, sshds))
@@ -134,33 +139,29 @@ class Devcluster:
 
     async def _start_database(self) -> None:
         folder = self.plan.folder
-        if not (folder.state / "mysql" / "mysql").is_dir():
+        installed = folder.state / "root" / "database-installed"
+        if not installed.exists():
+            # What an interrupted installation left is no database.
+            await asyncio.to_thread(_empty, folder.state / "mysql")
             defaults = f"--defaults-file={folder.configuration}/database.cnf"
             made = ("mariadb-install-db", defaults, "--skip-test-db", "--auth-root-authentication-method=socket")
             (await self.supervisor.run(Command.of(*made))).require_success()
+            installed.touch()
         await self.supervisor.start(daemons.mariadbd(self.plan))
 
     async def _add_accounts(self) -> None:
-        done = self.plan.folder.state / "slurm" / "accounts-added"
-        if not done.exists():
-            for addition in accounts.additions(self.plan):
-                (await self._slurm("sacctmgr", "--immediate", "--quiet", *addition)).require_success()
-            done.touch()
+        """Add what is not added yet: each is noted, because adding it again would be an error."""
+        noted = self.plan.folder.state / "root" / "accounts-added"
+        done = noted.read_text().splitlines() if noted.exists() else []
+        for addition in accounts.additions(self.plan)[len(done) :]:
+            (await self._slurm("sacctmgr", "--immediate", "--quiet", *addition)).require_success()
+            with noted.open("a") as notes:
+                notes.write(f"{' '.join(addition)}\n")
 
     async def _start_node(self, node: Node) -> None:
-        daemon = daemons.slurmd(self.plan, node)
-        if await self.supervisor.start(daemon):
-            self._remember_namespace(daemon)
+        await self.supervisor.start(daemons.slurmd(self.plan, node))
         # It answers, but may have been failed on purpose, or be suspected since it died.
         await self.resume(node.name)
-
-    def _remember_namespace(self, daemon: daemons.Daemon) -> None:
-        """Note where a node lives: what its jobs leave behind lives there too, and is found so."""
-        pid = process_id(daemon)
-        namespace = machine.mount_namespace(pid) if pid is not None else None
-        if namespace is not None:
-            with self.plan.folder.namespaces.open("a") as noted:
-                noted.write(f"{namespace}\n")
 
     async def _cancel_jobs(self) -> None:
         """Let jobs end while there is still a Slurm to end them."""
@@ -177,19 +178,15 @@ class Devcluster:
         return (await self._slurm("squeue", "--noheader", "--format=%i")).text.split()
 
     async def _end_leftovers(self) -> None:
-        noted = self.plan.folder.namespaces
-        ours = frozenset(noted.read_text().split() if noted.is_file() else ())
-
         # A user of the same name that we did not make keeps every process.
         user = self.plan.user if self._is_user_ours() else None
 
         async def are_gone() -> bool:
-            left = machine.processes_of(user=user, namespaces=ours)
+            left = machine.processes_of(user=user, node_hosts=self.plan.folder.node_hosts)
             machine.kill(left, signal.SIGKILL)
             return not left
 
         await self.supervisor.until(are_gone, within=_PROCESSES_END)
-        noted.unlink(missing_ok=True)
 
     def _is_user_ours(self) -> bool:
         return machine.home_of(self.plan.user) == self.plan.folder.home
@@ -197,7 +194,13 @@ class Devcluster:
     async def _wipe(self) -> None:
         if self._is_user_ours():
             (await self.supervisor.run(Command.of("userdel", self.plan.user))).require_success()
-        await asyncio.to_thread(shutil.rmtree, self.plan.root)
+        if self.plan.folder.plan.exists():
+            await asyncio.to_thread(shutil.rmtree, self.plan.root)
 
     async def _slurm(self, *argv: str) -> Completed:
         return await self.supervisor.run(daemons.slurm_command(self.plan, *argv))
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -77,14 +78,16 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if found.is_up else 1)
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def shell(
     command: Annotated[list[str] | None, typer.Argument(help="A command to run there instead of a shell.")] = None,
     folder: Folder = None,
 ) -> None:
     """Log in to the cluster's login node as its ordinary user."""
     plan = _plan(folder)
-    os.execvp("ssh", ["ssh", "-F", str(plan.folder.ssh_config), plan.name, *(command or [])])  # noqa: S606
+    # ssh joins what it is given with spaces and has it read again there: one quoted word arrives as it was meant.
+    there = [shlex.join(command)] if command else []
+    os.execvp("ssh", ["ssh", "-F", str(plan.folder.ssh_config), plan.name, *there])  # noqa: S606
 
 
 @app.command()

@@ -167,7 +167,7 @@ ListenAddress 127.0.0.1
 HostKey {folder.host_key(daemon)}
 PidFile {folder.pid_file(daemon, owner="root")}
 AllowUsers {plan.user}
-AuthorizedKeysFile .ssh/authorized_keys
+AuthorizedKeysFile {folder.authorized_keys}
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin no

@@ -26,8 +26,10 @@ _START_SSHD = """
 mkdir -p -m 755 /run/sshd
 exec /usr/sbin/sshd -f "$1" -E "$2"
 """
+# Its log lies in a folder of its own user, so that user opens it.
 _START_DATABASE = """
-exec setsid --fork mariadbd --defaults-file="$1" >>"$2" 2>&1 </dev/null
+exec setsid --fork setpriv --reuid=mysql --regid=mysql --clear-groups \\
+    sh -c 'exec mariadbd --defaults-file="$1" >>"$2" 2>&1 </dev/null' sh "$1" "$2" >/dev/null 2>&1 </dev/null
 """
 
 

@@ -91,9 +91,9 @@ class ClusterFolder:
         return self.client / "id_ed25519"
 
     @property
-    def namespaces(self) -> Path:
-        """The mount namespaces that nodes have lived in since the last `down`."""
-        return self.running / "root" / "namespaces"
+    def authorized_keys(self) -> Path:
+        """Which keys let the ordinary user in: not in its home, where its jobs could put something else in the way."""
+        return self.configuration / "authorized_keys"
 
     def pid_file(self, daemon: str, *, owner: str) -> Path:
         """Where a daemon writes its process id; the folder belongs to the user it runs as."""

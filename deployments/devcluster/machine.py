@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluiceway.core import settings
 from sluiceway.core.errors import PackagesMissing, RootNeeded
 from sluiceway.core.remote.shell import Command
 from sluiceway.deployments.devcluster.plan import Tracker
@@ -91,11 +92,11 @@ def running_id(pid_file: Path, *, mark: str) -> int | None:
     return pid if mark.encode() in command else None
 
 
-def mount_namespace(pid: int) -> str | None:
-    """Name the mount namespace of a process; none when it is gone."""
+def lives_in_node(pid: int, *, node_hosts: Path) -> bool:
+    """Whether a process sees this file as its /etc/hosts, as the nodes and their jobs do, and nobody else."""
     with suppress(OSError):
-        return str((_PROC / str(pid) / "ns" / "mnt").readlink())
-    return None
+        return (_PROC / str(pid) / "root" / "etc" / "hosts").samefile(node_hosts)
+    return False
 
 
 def processes() -> Iterator[int]:
@@ -112,11 +113,13 @@ def _is_alive(folder: Path) -> bool:
     return False
 
 
-def processes_of(*, user: str | None, namespaces: frozenset[str]) -> tuple[int, ...]:
-    """Give the processes that belong to this user or live in one of these mount namespaces."""
+def processes_of(*, user: str | None, node_hosts: Path) -> tuple[int, ...]:
+    """Give the processes that belong to this user or live in one of the nodes."""
     uid = user_id(user) if user is not None else None
     return tuple(
-        pid for pid in processes() if mount_namespace(pid) in namespaces or (uid is not None and _owner(pid) == uid)
+        pid
+        for pid in processes()
+        if lives_in_node(pid, node_hosts=node_hosts) or (uid is not None and _owner(pid) == uid)
     )
 
 
@@ -144,8 +147,10 @@ def person() -> int:
     """Give the number of the person at the keyboard, who may have become root by sudo."""
     with suppress(OSError, ValueError):
         number = int(Path("/proc/self/loginuid").read_text())
-        return os.getuid() if number == _NO_LOGIN else number
-    return os.getuid()
+        if number != _NO_LOGIN:
+            return number
+    # In containers nobody logs in, but sudo still says who called it.
+    return settings.Foreign().sudo_uid or os.getuid()
 
 
 def kill(pids: tuple[int, ...], how: signal.Signals) -> None:

@@ -6,13 +6,17 @@ import re
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluiceway.core.errors import FolderUnusable
 from sluiceway.deployments.devcluster.folder import ClusterFolder
 
 # sun_path in unix(7) is 108 bytes with its end mark; the longest socket name below the root has 30.
 _LONGEST_ROOT = 75
+
+
+# Nodes and a user are called after it.
+NAME = re.compile(r"^[a-z][a-z0-9]{0,11}$")
 
 
 class Tracker(StrEnum):
@@ -55,9 +59,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9]{0,11}$", description="The cluster's name; nodes and user are called after it."
-    )
+    name: str = Field(pattern=NAME.pattern, description="The cluster's name; nodes and user are called after it.")
     root: Path
     host: str
     tracker: Tracker
@@ -101,7 +103,14 @@ def require_usable(root: Path) -> None:
 def stored(root: Path) -> Plan | None:
     """Read the plan of a folder; none where no devcluster was started yet."""
     path = ClusterFolder(root=root).plan
-    return Plan.model_validate_json(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Plan.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise FolderUnusable(
+            folder=root, reason=f"its {path.name} cannot be read ({error.errors()[0]['msg']})"
+        ) from error
 
 
 def nodes(name: str, *, count: int, first_port: int) -> tuple[Node, ...]:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluiceway.core.errors import FolderUnusable
+from sluiceway.core.remote.local import staged_beside
 from sluiceway.core.remote.shell import Command
 from sluiceway.deployments.devcluster import configuration, machine
 
@@ -42,39 +42,35 @@ def _make_folders(plan: Plan) -> None:
 
 
 def _own(path: Path, owner: str, *, mode: int = 0o755) -> None:
-    path.mkdir(exist_ok=True, mode=mode)
-    shutil.chown(path, owner, owner)
+    """Make a folder and give it away; once it is somebody's, root leaves it alone."""
+    if not path.exists():
+        path.mkdir(mode=mode)
+        shutil.chown(path, owner, owner)
 
 
 async def _make_user(plan: Plan, shell: Shell) -> None:
     folder = plan.folder
-    home = machine.home_of(plan.user)
-    if home is None:
+    if machine.home_of(plan.user) is None:
         # "*" is a password that never matches; the "!" that useradd would set means locked, and sshd refuses that.
         made = ("useradd", "--no-create-home", f"--home-dir={folder.home}", "--shell=/bin/bash", "--password=*")
         (await shell.run(Command.of(*made, plan.user))).require_success()
-    elif home != folder.home:
-        reason = f"there is already a user {plan.user!r} whose home is {home}; choose another --name"
-        raise FolderUnusable(folder=plan.root, reason=reason)
     _own(folder.home, plan.user, mode=0o700)
-    _own(folder.home / ".ssh", plan.user, mode=0o700)
 
 
 async def _make_keys(plan: Plan, shell: Shell) -> None:
     folder = plan.folder
     munge_key = folder.state / "munge" / "key"
     if not munge_key.exists():
-        munge_key.touch(mode=0o400)
-        munge_key.write_bytes(os.urandom(1024))
-        shutil.chown(munge_key, "munge", "munge")
+        with staged_beside(munge_key) as staged:
+            staged.write_bytes(os.urandom(1024))
+            staged.chmod(0o400)
+            shutil.chown(staged, "munge", "munge")
     folder.client.mkdir(exist_ok=True, mode=0o755)
     for path in (folder.key, *map(folder.host_key, _SSHD_NAMES)):
         if not path.exists():
             made = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", plan.name, "-f", str(path))
             (await shell.run(Command.of(*made))).require_success()
-    authorized = folder.home / ".ssh" / "authorized_keys"
-    authorized.write_text(_public(folder.key))
-    shutil.chown(authorized, plan.user, plan.user)
+    folder.authorized_keys.write_text(_public(folder.key))
 
 
 def _public(key: Path) -> str:
@@ -104,4 +100,4 @@ def _hand_over_client_files(plan: Plan) -> None:
     folder.ssh_config.write_text(configuration.client(plan))
     folder.known_hosts.write_text(configuration.known_hosts(plan, public_keys=keys))
     for path in (folder.client, folder.ssh_config, folder.known_hosts, folder.key):
-        os.chown(path, machine.person(), -1)
+        os.chown(path, machine.person(), -1, follow_symlinks=False)

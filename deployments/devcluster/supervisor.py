@@ -53,7 +53,8 @@ class Supervisor:
 
     async def is_ready(self, daemon: Daemon) -> bool:
         """Whether a daemon does its work, by its own answer."""
-        return (await self.run(daemon.ready)).succeeded
+        # Slurm believes in a node for a while after it died.
+        return process_id(daemon) is not None and (await self.run(daemon.ready)).succeeded
 
     async def stop(self, daemon: Daemon) -> None:
         """End a daemon: kindly, and after a while by force."""

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from sluiceway.deployments.devcluster.cluster import Devcluster
 
@@ -44,6 +46,11 @@ def test_status_is_a_table_for_people(devcluster: Devcluster) -> None:
 
 def test_a_command_runs_on_the_login_node_as_the_ordinary_user(devcluster: Devcluster) -> None:
     assert run(devcluster, "shell", "id", "-un").stdout == f"{devcluster.plan.user}\n"
+
+
+@pytest.mark.parametrize("word", ["a b", "$(id)", "-h", "it's"])
+def test_the_words_of_a_command_arrive_as_they_were_given(devcluster: Devcluster, word: str) -> None:
+    assert run(devcluster, "shell", "printf", "%s|", word, "end").stdout == f"{word}|end|"
 
 
 def test_a_node_fails_and_resumes_by_command(devcluster: Devcluster) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluiceway.core.errors import DaemonFailed, FolderUnusable, PortTaken
+from sluiceway.core.errors import DaemonFailed, FolderUnusable, NameUnusable, PortTaken
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.remote.login import Login
 from sluiceway.core.remote.shell import Command
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from sluiceway.deployments.devcluster.daemons import Daemon
 
 
-@pytest.fixture
-async def second(devcluster: Devcluster) -> AsyncIterator[Devcluster]:
-    """A cluster beside the session's own, with its own name and the plain process tracker."""
-    plan = await plan_for(own_wish("two", nodes=5, tracker=Tracker.PLAIN))
+@pytest.fixture(params=[None, Tracker.PLAIN], ids=["as the machine has it", "plain"])
+async def second(devcluster: Devcluster, request: pytest.FixtureRequest) -> AsyncIterator[Devcluster]:
+    """A cluster beside the session's own, with its own name, and each way to find a job's processes."""
+    plan = await plan_for(own_wish("two", nodes=5, tracker=request.param))
     assert not {plan.ports.login, plan.ports.controller} & set(devcluster.plan.ports.model_dump().values())
     cluster = Devcluster(plan=plan)
     try:
@@ -64,11 +64,15 @@ async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devclu
         await shell.run(Command.of("sbatch", "--wrap=sleep 613"))
         both = 'until [ "$(pgrep -fc "sleep 61[12]")" -ge 2 ]; do sleep 0.1; done'
         (await shell.run(Command.script(both), timeout=timedelta(seconds=30))).require_success()
-    noted = frozenset(second.plan.folder.namespaces.read_text().split())
+    groups = list(Path("/sys/fs/cgroup").glob(f"*/slurm_{second.plan.name}*"))
+    assert bool(groups) is (second.plan.tracker is Tracker.CGROUP_V1_FREEZER)
+    node = process_id(daemons.slurmd(second.plan, second.plan.nodes[0]))
+    assert str(second.plan.folder.node_hosts) in Path(f"/proc/{node}/mountinfo").read_text()
     await second.down()
-    assert not machine.processes_of(user=second.plan.user, namespaces=noted)
+    assert not machine.processes_of(user=second.plan.user, node_hosts=second.plan.folder.node_hosts)
     assert not any(process_ids(second).values())
-    assert str(second.plan.root) not in Path("/proc/mounts").read_text()
+    mounts = (path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/mountinfo") if path.exists())
+    assert not any(str(second.plan.root) in mounted for mounted in mounts)
     assert not list(Path("/sys/fs/cgroup").glob(f"*/slurm_{second.plan.name}*"))
 
 
@@ -77,6 +81,14 @@ async def test_up_changes_nothing_on_a_cluster_that_is_up(devcluster: Devcluster
     await devcluster.up()
     assert process_ids(devcluster) == before
     assert None not in before.values()
+
+
+async def require_work(cluster: Devcluster) -> None:
+    """Run something on every node; then cancel what a controller that was killed believes to be still running."""
+    async with SshShell(login_to(cluster)) as shell:
+        ran = await shell.run(Command.of("srun", f"-N{len(cluster.plan.nodes)}", "true"))
+        await shell.run(Command.of("scancel", f"--user={cluster.plan.user}"))
+    ran.require_success()
 
 
 @pytest.mark.parametrize("name", ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "login", "jump"])
@@ -90,8 +102,7 @@ async def test_up_repairs_a_daemon_that_was_killed(devcluster: Devcluster, name:
     os.kill(pid, signal.SIGKILL)
     await devcluster.up()
     assert process_id(daemon) not in (None, pid)
-    async with SshShell(login_to(devcluster)) as shell:
-        assert (await shell.run(Command.of("srun", "-N4", "true"))).succeeded
+    await require_work(devcluster)
 
 
 async def test_up_repairs_everything_killed_at_once(devcluster: Devcluster) -> None:
@@ -101,8 +112,7 @@ async def test_up_repairs_everything_killed_at_once(devcluster: Devcluster) -> N
         os.kill(pid, signal.SIGKILL)
     await devcluster.up()
     assert (await devcluster.status()).is_up
-    async with SshShell(login_to(devcluster)) as shell:
-        assert (await shell.run(Command.of("srun", "-N4", "true"))).succeeded
+    await require_work(devcluster)
 
 
 async def test_a_port_that_is_taken_is_named_before_anything_starts() -> None:
@@ -129,11 +139,11 @@ async def test_a_user_of_that_name_who_is_not_ours_is_left_alone(tmp_path: Path)
     theirs = asyncio.create_task(here.run(Command.of("setpriv", f"--reuid={plan.user}", "sleep", "20")))
     try:
         cluster = Devcluster(plan=plan)
-        with pytest.raises(FolderUnusable, match=f"already a user '{plan.user}' whose home is {tmp_path}"):
-            await cluster.up()
+        with pytest.raises(NameUnusable, match=f"already a user '{plan.user}' whose home is {tmp_path}"):
+            await plan_for(own_wish("three"))
         await cluster.down(wipe=True)
         assert machine.home_of(plan.user) == tmp_path
-        assert machine.processes_of(user=plan.user, namespaces=frozenset())
+        assert machine.processes_of(user=plan.user, node_hosts=plan.folder.node_hosts)
     finally:
         theirs.cancel()
         await asyncio.wait({theirs})

@@ -35,6 +35,7 @@ VALUES: dict[str, object] = {
     "source": PurePosixPath("/a b"),
     "target": Path("/c"),
     "problems": ("SLUICEWAY_HOME=''",),
+    "name": "Dev",
     "where": "parameters.maf",
     "value": "nan",
     "what": "the script",

@@ -42,7 +42,7 @@ def test_the_demo_runs_and_says_where_its_result_is(tmp_path: Path, options: lis
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("Prefect: http://127.0.0.1:") is not bool(options)
+    assert lines[0].startswith("Prefect: http://127.0.0.1:")
     result = re.search(r"^Result: (.+)$", done.stdout, re.MULTILINE)
     assert result is not None
     assert Path(result[1]) == tmp_path / "data" / "output" / "demo" / "stdout.txt"
@@ -50,7 +50,9 @@ def test_the_demo_runs_and_says_where_its_result_is(tmp_path: Path, options: lis
     assert servers(tmp_path / "home") == []
 
 
-def test_an_interrupted_demo_leaves_no_server_and_says_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_demo_leaves_no_server_and_says_130(tmp_path: Path, told: signal.Signals) -> None:
+    """Red on: deployments/demo.py: `_end_well_when_told_to_end() chosen` -> `chosen`."""
     own, pipe, null = environment(tmp_path / "home"), subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(
         [COMMAND, "demo"], cwd=tmp_path, env=own, stdin=null, stdout=pipe, stderr=null, text=True
@@ -59,6 +61,6 @@ def test_an_interrupted_demo_leaves_no_server_and_says_130(tmp_path: Path) -> No
         assert running.stdout.readline().startswith("Prefect: ")
         while not servers(tmp_path / "home"):
             pass
-        running.send_signal(signal.SIGINT)
+        running.send_signal(told)
         assert running.wait(timeout=60) == 130
     assert servers(tmp_path / "home") == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sluiceway.core.remote import ssh
 from sluiceway.core.remote.ssh import SshShell
 from tests.conftest import User
 from tests.wire.login_node import LoginNode
@@ -51,3 +52,9 @@ def agent(login_node: LoginNode, user: User) -> Iterator[Path]:
         finally:
             daemon.terminate()
             daemon.wait()
+
+
+@pytest.fixture
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a quarter of a second be the time in which a machine must answer, so that a test can be late."""
+    monkeypatch.setattr(ssh, "_CONNECT_SECONDS", 0.25)

@@ -23,6 +23,7 @@ from sluiceway.core.errors import (
     ConnectionLost,
     ConnectionRefused,
     HostKeyUnknown,
+    InputMissing,
     RemoteError,
     Unreachable,
 )
@@ -133,6 +134,20 @@ async def test_a_one_time_code_is_asked_for_through_the_callback(login_node: Log
     assert [(each.text, each.visible) for each in challenge.prompts] == [("Password: ", False), ("Code: ", True)]
 
 
+async def test_a_person_may_take_their_time_to_answer(login_node: LoginNode, slow_machine: None) -> None:
+    """Red on: core/remote/ssh.py:
+    `"connect_timeout": _ANSWER_SECONDS if login.answer else _CONNECT_SECONDS` -> `"connect_timeout": _CONNECT_SECONDS`.
+    """
+    login_node.wants_code = True
+
+    async def answer(challenge: Challenge) -> Sequence[str]:
+        await asyncio.sleep(0.6)
+        return [PASSWORD, CODE]
+
+    async with SshShell(dataclasses.replace(login_node.login, answer=answer)) as shell:
+        assert (await shell.run(HELLO)).stdout == b"hello\n"
+
+
 async def test_a_wrong_code_is_an_authentication_failure(login_node: LoginNode) -> None:
     """Red on: core/remote/ssh.py: `self._tries_left -= 1` -> `pass`."""
     login_node.wants_code = True
@@ -200,6 +215,27 @@ async def test_the_machine_that_refuses_in_a_chain_is_the_one_named(
 
 
 # --- reaching a machine
+
+
+@pytest.mark.parametrize("line", ["[127.0.0.1]:22 ssh-ed25519", "@what is this"])
+async def test_a_known_hosts_file_that_makes_no_sense_trusts_no_machine(login_node: LoginNode, line: str) -> None:
+    assert login_node.login.known_hosts is not None
+    login = login_node.login
+    assert login.known_hosts is not None
+    login.known_hosts.write_text(line)
+    assert isinstance(await refused(login), RemoteError)
+
+
+async def test_an_ssh_config_that_is_not_there_is_named(login_node: LoginNode, tmp_path: Path) -> None:
+    login = dataclasses.replace(login_node.login, ssh_config=tmp_path / "none")
+    with pytest.raises(InputMissing, match=r"the ssh_config '.*/none'"):
+        await SshShell(login).run(HELLO)
+
+
+async def test_every_address_of_a_name_refusing_is_a_refusal() -> None:
+    both = OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1'), [Errno 111] Connect call failed")
+    with pytest.raises(ConnectionRefused), errors_of_connecting(Login(host="h")):
+        raise both
 
 
 @pytest.fixture
@@ -322,6 +358,54 @@ async def test_a_silent_machine_is_a_timeout_not_a_failure(login_node: LoginNode
     login_node.faults.silent = 1
     with pytest.raises(CommandTimedOut, match="may have had its effect"):
         await shell.run(HELLO, timeout=timedelta(seconds=0.3))
+
+
+async def test_waiting_for_a_free_channel_counts_as_time(login_node: LoginNode) -> None:
+    """Red on: core/remote/ssh.py:
+    `time_limit(timeout, machine=self.machine, attempted=attempted), self._process` -> `self._process`.
+    """
+    shell = SshShell(login_node.login, channels=1)
+    busy = asyncio.create_task(shell.run(Command.of("sleep", "3")))
+    while not login_node.commands:
+        await asyncio.sleep(0.01)
+    with pytest.raises(CommandTimedOut):
+        async with asyncio.timeout(2):
+            await shell.run(HELLO, timeout=timedelta(seconds=0.2))
+    busy.cancel()
+    await shell.close()
+
+
+async def test_a_server_that_never_has_a_session_to_spare_started_nothing(login_node: LoginNode) -> None:
+    shell = SshShell(login_node.login, clock=SteppedClock())
+    login_node.faults.no_session = 1_000
+    with pytest.raises(Unreachable, match="no session to spare"):
+        await shell.run(HELLO)
+    await shell.close()
+
+
+async def test_patience_is_kept_by_those_who_come_after_one_who_gave_up(login_node: LoginNode) -> None:
+    """Red on: core/remote/ssh.py: `self._was_reached = True` -> `pass`."""
+    clock = SteppedClock()
+    shell = SshShell(login_node.login, clock=clock)
+    await vanish(login_node, shell)
+    for _ in range(2):
+        clock.slept.clear()
+        with pytest.raises(Unreachable):
+            await shell.run(HELLO)
+        assert clock.slept
+
+
+async def test_a_file_is_its_owners_alone_while_it_is_copied(
+    login_node: LoginNode, shell: SshShell, folder: PurePosixPath, tmp_path: Path
+) -> None:
+    """Red on: core/remote/ssh.py: `SFTPAttrs(permissions=0o600)` -> `SFTPAttrs(permissions=0o644)`."""
+    (tmp_path / "big").write_bytes(bytes(30_000_000))
+    (tmp_path / "big").chmod(0o600)
+    copying = asyncio.create_task(shell.put(tmp_path / "big", folder / "big"))
+    while not (staged := list(Path(folder).iterdir())):
+        await asyncio.sleep(0)
+    assert staged[0].stat().st_mode & 0o077 == 0
+    await copying
 
 
 async def test_a_server_without_a_free_session_is_asked_again(login_node: LoginNode) -> None:
