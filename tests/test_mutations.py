@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,11 @@ import pytest
 from tests.conftest import ROOT, TESTS
 
 NAMED = re.compile(r"Red on: (\S+):\s+`(.+?)`\s+->\s+`(.+?)`\.", re.DOTALL)
+# What a test does when it makes something go wrong.
+FAULT = re.compile(
+    r"faults\.\w+ = \d|os\.kill\(|send_signal\(|vanish\("
+    r"|\.refuse\(|\.forget\(|\.is_down = |\.delay_accounting\(|\.cut\(\)"
+)
 COPIED = ("core", "blocks", "tasks", "flows", "deployments", "sluiceway", "tests")
 
 
@@ -41,15 +47,25 @@ class Mutation:
         return re.compile(r"\s+".join(map(re.escape, self.old.split())))
 
 
+def every_test() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every test that stands by itself, with its place."""
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                yield f"{path.relative_to(ROOT)}::{node.name}", node
+
+
+def named(node: ast.FunctionDef | ast.AsyncFunctionDef) -> re.Match[str] | None:
+    return NAMED.search(ast.get_docstring(node, clean=False) or "")
+
+
 def mutations() -> list[Mutation]:
-    return [
-        Mutation(test=f"{path.relative_to(ROOT)}::{node.name}", file=found[1], old=found[2], new=found[3])
-        for path in sorted(TESTS.rglob("test_*.py"))
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-        for found in [NAMED.search(ast.get_docstring(node, clean=False) or "")]
-        if found
-    ]
+    every = ((test, named(node)) for test, node in every_test())
+    return [Mutation(test=test, file=found[1], old=found[2], new=found[3]) for test, found in every if found]
+
+
+def test_every_test_of_a_fault_names_its_mutation() -> None:
+    assert [test for test, node in every_test() if FAULT.search(ast.unparse(node)) and not named(node)] == []
 
 
 @pytest.mark.parametrize("mutation", mutations(), ids=str)

@@ -106,6 +106,9 @@ async def test_up_repairs_a_daemon_that_was_killed(devcluster: Devcluster, name:
 
 
 async def test_up_repairs_everything_killed_at_once(devcluster: Devcluster) -> None:
+    """Red on: deployments/devcluster/supervisor.py:
+    `if process_id(daemon) is not None:` -> `if daemon.pid_file.exists():`.
+    """
     for daemon in all_daemons(devcluster):
         pid = process_id(daemon)
         assert pid is not None

@@ -38,6 +38,9 @@ class TestRealSshShell(ShellPromises):
 
 
 async def test_the_wrong_host_key_is_refused(login: Login, tmp_path: Path, devcluster: Devcluster) -> None:
+    """Red on: core/remote/ssh.py:
+    `given["agent_path"] = None` -> `given["agent_path"] = given["known_hosts"] = None`.
+    """
     plan = devcluster.plan
     jump_key = plan.folder.host_key("jump").with_suffix(".pub").read_text()
     wrong = tmp_path / "known_hosts"

@@ -24,6 +24,7 @@ async def sacct_state(shell: SshShell, job: str) -> str:
 
 
 async def test_a_lost_answer_leaves_the_job_behind(login_node: LoginNode, shell: SshShell) -> None:
+    """Red on: tests/wire/login_node.py: `if self.faults.take("lose_answers"):` -> `if False:`."""
     login_node.faults.lose_answers = 1
     name = new_name()
     with pytest.raises(ConnectionLost):
@@ -34,6 +35,7 @@ async def test_a_lost_answer_leaves_the_job_behind(login_node: LoginNode, shell:
 
 
 async def test_a_refusal_leaves_no_job(login_node: LoginNode, shell: SshShell) -> None:
+    """Red on: tests/wire/fake_slurm.py: `if self.refusal is not None:` -> `if False:`."""
     login_node.slurm.refuse("Invalid account or account/partition combination specified")
     with pytest.raises(CommandFailed, match="Invalid account"):
         await submit(shell)
@@ -41,12 +43,14 @@ async def test_a_refusal_leaves_no_job(login_node: LoginNode, shell: SshShell) -
 
 
 async def test_accounting_can_lag_behind(login_node: LoginNode, shell: SshShell) -> None:
+    """Red on: tests/wire/fake_slurm.py: `if job.unaccounted > 0:` -> `if False:`."""
     login_node.slurm.delay_accounting(questions=2)
     job = await submit(shell)
     assert [await sacct_state(shell, job) for _ in range(3)] == ["", "", "PENDING"]
 
 
 async def test_a_forgotten_job_is_known_to_accounting_only(login_node: LoginNode, shell: SshShell) -> None:
+    """Red on: tests/wire/fake_slurm.py: `if not job.forgotten` -> `if True`."""
     job = await submit(shell)
     login_node.slurm.finish(job, state="FAILED", exit_code="3:0")
     login_node.slurm.forget(job)
@@ -57,6 +61,7 @@ async def test_a_forgotten_job_is_known_to_accounting_only(login_node: LoginNode
 async def test_a_controller_that_is_down_says_so_while_accounting_answers(
     login_node: LoginNode, shell: SshShell
 ) -> None:
+    """Red on: tests/wire/fake_slurm.py: `if self.is_down and name != "sacct":` -> `if False:`."""
     job = await submit(shell)
     login_node.slurm.is_down = True
     listed = await shell.run(Command.of("squeue", "-h"))

@@ -319,6 +319,7 @@ async def test_an_answer_that_is_lost_is_an_unknown_outcome_and_the_command_ran_
 
 
 async def test_a_connection_cut_before_the_answer_is_an_unknown_outcome(login_node: LoginNode, shell: SshShell) -> None:
+    """Red on: core/remote/ssh.py: `if process.exit_status is None and process.exit_signal is None` -> `if False`."""
     login_node.faults.cut_before = 1
     with pytest.raises(ConnectionLost):
         await shell.run(HELLO)
@@ -332,7 +333,7 @@ async def test_the_next_command_connects_again(login_node: LoginNode, shell: Ssh
 
 
 async def test_a_server_that_restarts_is_waited_for_with_growing_pauses(login_node: LoginNode) -> None:
-    """Red on: core/remote/ssh.py: `self._connect_patiently() if known else` -> `self._connect() if known else`."""
+    """Red on: core/remote/ssh.py: `self._connect_patiently() if self._was_reached` -> `self._connect() if self._was_reached`."""
     clock = SteppedClock()
     shell = SshShell(login_node.login, clock=clock, patience=Patience(first=timedelta(seconds=1)))
     await vanish(login_node, shell)
@@ -346,6 +347,7 @@ async def test_a_server_that_restarts_is_waited_for_with_growing_pauses(login_no
 
 
 async def test_patience_ends(login_node: LoginNode) -> None:
+    """Red on: core/remote/patience.py: `spent + pause <= self.total` -> `spent + pause <= 9 * self.total`."""
     clock = SteppedClock()
     shell = SshShell(login_node.login, clock=clock, patience=Patience(total=timedelta(seconds=9)))
     await vanish(login_node, shell)
@@ -355,6 +357,7 @@ async def test_patience_ends(login_node: LoginNode) -> None:
 
 
 async def test_a_silent_machine_is_a_timeout_not_a_failure(login_node: LoginNode, shell: SshShell) -> None:
+    """Red on: core/remote/shell.py: `except TimeoutError:` -> `except ZeroDivisionError:`."""
     login_node.faults.silent = 1
     with pytest.raises(CommandTimedOut, match="may have had its effect"):
         await shell.run(HELLO, timeout=timedelta(seconds=0.3))
@@ -376,6 +379,10 @@ async def test_waiting_for_a_free_channel_counts_as_time(login_node: LoginNode) 
 
 
 async def test_a_server_that_never_has_a_session_to_spare_started_nothing(login_node: LoginNode) -> None:
+    """Red on: core/remote/ssh.py:
+    `raise Unreachable(machine=self.machine, reason="it has no session to spare on this connection")`
+    -> `return await opening()`.
+    """
     shell = SshShell(login_node.login, clock=SteppedClock())
     login_node.faults.no_session = 1_000
     with pytest.raises(Unreachable, match="no session to spare"):
@@ -409,7 +416,7 @@ async def test_a_file_is_its_owners_alone_while_it_is_copied(
 
 
 async def test_a_server_without_a_free_session_is_asked_again(login_node: LoginNode) -> None:
-    """Red on: core/remote/ssh.py: `except asyncssh.ChannelOpenError:` -> `except ZeroDivisionError:`."""
+    """Red on: core/remote/ssh.py: `except asyncssh.ChannelOpenError as error:` -> `except ZeroDivisionError as error:`."""
     clock = SteppedClock()
     shell = SshShell(login_node.login, clock=clock)
     login_node.faults.no_session = 2

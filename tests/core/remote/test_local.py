@@ -40,6 +40,7 @@ def is_running(pid: int) -> bool:
 
 
 async def test_a_timeout_ends_the_children_of_a_command_too(shell: LocalShell, tmp_path: Path) -> None:
+    """Red on: core/remote/local.py: `undo.push_async_callback(_end_group, process)` -> `pass`."""
     noted = tmp_path / "pid"
     command = Command.script('sleep 61 & echo $! >"$1"; wait', str(noted))
     with pytest.raises(CommandTimedOut):
@@ -61,6 +62,7 @@ async def test_a_signal_without_a_name_is_its_number(shell: LocalShell) -> None:
 
 
 async def test_a_cancelled_caller_leaves_no_process(shell: LocalShell, tmp_path: Path) -> None:
+    """Red on: core/remote/local.py: `undo.push_async_callback(_end_group, process)` -> `pass`."""
     noted = tmp_path / "pid"
     running = asyncio.create_task(shell.run(Command.script('echo $$ >"$1"; exec sleep 61', str(noted))))
     while not (noted.exists() and noted.read_text()):
