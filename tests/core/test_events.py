@@ -57,8 +57,9 @@ def test_a_new_handler_takes_the_place_of_the_old_one(log: logging.Logger) -> No
     assert (len(first.records), len(second.records)) == (0, 1)
 
 
-def test_an_event_below_the_level_is_not_told(log: logging.Logger) -> None:
+@pytest.mark.parametrize(("level", "told"), [("DEBUG", 1), ("INFO", 1), ("WARNING", 0)])
+def test_an_event_is_told_from_its_level_on(log: logging.Logger, level: str, told: int) -> None:
     kept = Kept()
-    show_by(kept, level="WARNING")
+    show_by(kept, level=level)
     tell(log, "step")
-    assert kept.records == []
+    assert len(kept.records) == told

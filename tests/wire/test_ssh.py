@@ -333,7 +333,9 @@ async def test_the_next_command_connects_again(login_node: LoginNode, shell: Ssh
 
 
 async def test_a_server_that_restarts_is_waited_for_with_growing_pauses(login_node: LoginNode) -> None:
-    """Red on: core/remote/ssh.py: `self._connect_patiently() if self._was_reached` -> `self._connect() if self._was_reached`."""
+    """Red on: core/remote/ssh.py:
+    `self._connect_patiently() if self._was_reached` -> `self._connect() if self._was_reached`.
+    """
     clock = SteppedClock()
     shell = SshShell(login_node.login, clock=clock, patience=Patience(first=timedelta(seconds=1)))
     await vanish(login_node, shell)
@@ -416,7 +418,9 @@ async def test_a_file_is_its_owners_alone_while_it_is_copied(
 
 
 async def test_a_server_without_a_free_session_is_asked_again(login_node: LoginNode) -> None:
-    """Red on: core/remote/ssh.py: `except asyncssh.ChannelOpenError as error:` -> `except ZeroDivisionError as error:`."""
+    """Red on: core/remote/ssh.py:
+    `except asyncssh.ChannelOpenError as error:` -> `except ZeroDivisionError as error:`.
+    """
     clock = SteppedClock()
     shell = SshShell(login_node.login, clock=clock)
     login_node.faults.no_session = 2

@@ -56,9 +56,10 @@ async def test_a_timeout_ends_children_that_outlive_the_command(shell: LocalShel
     assert not is_running(int(noted.read_text()))
 
 
-async def test_a_signal_without_a_name_is_its_number(shell: LocalShell) -> None:
-    done = await shell.run(Command.of("sh", "-c", "kill -35 $$"))
-    assert (done.exit_code, done.signal) == (None, "35")
+@pytest.mark.parametrize(("number", "named"), [("15", "TERM"), ("35", "35"), ("63", "63")])
+async def test_a_signal_is_its_name_or_where_it_has_none_its_number(shell: LocalShell, number: str, named: str) -> None:
+    done = await shell.run(Command.script("kill -$1 $$", number))
+    assert (done.exit_code, done.signal) == (None, named)
 
 
 async def test_a_cancelled_caller_leaves_no_process(shell: LocalShell, tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ async def test_what_a_script_prints_is_kept(tmp_path: Path) -> None:
     assert result.stderr.read_text() == "careful\n"
 
 
-async def test_a_failed_script_keeps_what_it_printed_and_raises(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ending", "said"), [("exit 4", "exit code 4"), ("kill -9 $$", "signal KILL")])
+async def test_a_failed_script_keeps_what_it_printed_and_raises(tmp_path: Path, ending: str, said: str) -> None:
     script = tmp_path / "fail.sh"
-    script.write_text("echo so far; exit 4")
-    with pytest.raises(CommandFailed, match="exit code 4"):
+    script.write_text(f"echo so far; {ending}")
+    with pytest.raises(CommandFailed, match=said):
         await run_script(script, [], out=tmp_path / "out", shell=LocalShell())
     assert (tmp_path / "out" / "stdout.txt").read_text() == "so far\n"
 
