@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ from sluiceway.deployments.devcluster.supervisor import process_id
 from tests.cluster.conftest import own_wish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from sluiceway.deployments.devcluster.daemons import Daemon
 
@@ -44,6 +45,13 @@ async def second(devcluster: Devcluster, request: pytest.FixtureRequest) -> Asyn
 
 def login_to(cluster: Devcluster) -> Login:
     return Login(host=cluster.plan.name, ssh_config=cluster.plan.folder.ssh_config, use_agent=False)
+
+
+def mounts_of_every_process() -> Iterator[str]:
+    for process in machine.processes():
+        # One that ends meanwhile has none any more.
+        with contextlib.suppress(OSError):
+            yield Path(f"/proc/{process}/mountinfo").read_text(errors="replace")
 
 
 def all_daemons(cluster: Devcluster) -> list[Daemon]:
@@ -71,8 +79,7 @@ async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devclu
     await second.down()
     assert not machine.processes_of(user=second.plan.user, node_hosts=second.plan.folder.node_hosts)
     assert not any(process_ids(second).values())
-    mounts = (path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/mountinfo") if path.exists())
-    assert not any(str(second.plan.root) in mounted for mounted in mounts)
+    assert not any(str(second.plan.root) in mounted for mounted in mounts_of_every_process())
     assert not list(Path("/sys/fs/cgroup").glob(f"*/slurm_{second.plan.name}*"))
 
 
