@@ -31,7 +31,7 @@ demo: setup
 # Whoever is not root but may become it runs the cluster tier as root, and everything else as themselves.
 test: setup debian other-python
 	@if [ "$$(id -u)" -ne 0 ] && sudo -n true 2>/dev/null; then \
-	    sudo -n env PYTHONDONTWRITEBYTECODE=1 CI="$$CI" $(BIN)/pytest -p no:cacheprovider -m "cluster and not nightly" \
+	    sudo -n env PYTHONDONTWRITEBYTECODE=1 CI="$$CI" $(BIN)/pytest -p no:cacheprovider -m "not nightly" tests/cluster \
 	    && $(BIN)/pytest -m "not cluster and not nightly"; \
 	else \
 	    $(BIN)/pytest -m "not nightly"; \
