@@ -35,6 +35,7 @@ log=$1/server.log pid=$2
 rm -f -- "$pid"
 shift 2
 setsid --fork sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$pid" "$@" >>"$log" 2>&1 </dev/null
+until [ -s "$pid" ]; do sleep 0.01; done
 """
 # A start that was interrupted may not have written the process id yet, or never will. The end waits until the server is
 # gone, so that the next one finds its database free.

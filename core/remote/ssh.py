@@ -172,7 +172,7 @@ class SshShell(Shell):
                 # A lost connection is told apart by whoever lent it.
                 if connection.is_closed():
                     raise
-                reason = str(error) or type(error).__name__
+                reason = _said(error)
                 raise TransferFailed(machine=self.machine, source=source, target=target, reason=reason) from error
 
     @contextlib.asynccontextmanager
@@ -207,8 +207,7 @@ class SshShell(Shell):
             try:
                 yield connection
             except (asyncssh.Error, OSError) as error:
-                reason = str(error) or type(error).__name__
-                raise ConnectionLost(machine=self.machine, attempted=attempted, reason=reason) from error
+                raise ConnectionLost(machine=self.machine, attempted=attempted, reason=_said(error)) from error
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
@@ -262,7 +261,11 @@ def errors_of_connecting(login: Login) -> Iterator[None]:
         # A name with several addresses gives one error for all of them.
         if "Multiple exceptions" in str(error) and str(error).count("[Errno") == str(error).count(_REFUSED):
             raise ConnectionRefused(machine=login.machine, reason=str(error)) from error
-        raise Unreachable(machine=login.machine, reason=str(error) or type(error).__name__) from error
+        raise Unreachable(machine=login.machine, reason=_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _not_let_in(login: Login, reason: str) -> AuthenticationFailed:

@@ -32,7 +32,6 @@ async def prepare(plan: Plan, shell: Shell) -> None:
 
 def _make_folders(plan: Plan) -> None:
     folder = plan.folder
-    plan.root.mkdir(parents=True, exist_ok=True)
     for path in (folder.configuration, folder.running, folder.logs, folder.state, folder.devices):
         path.mkdir(exist_ok=True)
     for owner in ("munge", "mysql", "slurm", "root"):
