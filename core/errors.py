@@ -7,6 +7,10 @@
     │   ├── SettingsInvalid        a setting has a value that cannot be used
     │   ├── InputMissing           a file that was named is not there
     │   ├── NotCanonical           a parameter has no one form as JSON
+    │   ├── RegionUnreadable       a stretch of the genome is not written as one
+    │   ├── PolicyInvalid          a policy that was named or written cannot be followed
+    │   ├── PanelUnusable          a reference panel's files cannot be used together
+    │   ├── ScoringFileBroken      a scoring file cannot be read; the batch goes on without it
     │   └── MixedInstall           a flow from one tree would run with the core of another
     ├── RemoteError                exit code 4: a machine did not do what it was asked
     │   ├── Unreachable            no connection came about; nothing was started there
@@ -107,6 +111,58 @@ class NotCanonical(UsageProblem):
             f"{self.where} holds {self.value}: {self.reason}. Parameters may be text, finite numbers, true, false, "
             "none, lists, and tables whose names are text."
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class RegionUnreadable(UsageProblem):
+    """A stretch of the genome is not written as one."""
+
+    text: str
+
+    def __str__(self) -> str:
+        """Show how one is written."""
+        return f"{self.text!r} is no region. Write a chromosome, or chromosome:first-last such as 11:69M-70M."
+
+
+@dataclass(kw_only=True, eq=False)
+class PolicyInvalid(UsageProblem):
+    """A policy that was named or written cannot be followed."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the policy and what is wrong with it."""
+        return f"the policy {self.where} cannot be followed: {self.reason}. docs/scoring.md lists every choice."
+
+
+@dataclass(kw_only=True, eq=False)
+class PanelUnusable(UsageProblem):
+    """A reference panel's files cannot be used together."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the file and the reason."""
+        return (
+            f"the reference panel {str(self.path)!r} cannot be used: {self.reason}. A panel is .pgen with .pvar or "
+            ".pvar.zst and .psam, or .bed with .bim and .fam, all with one prefix."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class ScoringFileBroken(UsageProblem):
+    """A scoring file cannot be read; the batch goes on without it."""
+
+    path: Path
+    reason: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """Name the file, the line where one is known, and the reason."""
+        where = f"{str(self.path)!r}" if self.line is None else f"{str(self.path)!r}, line {self.line}"
+        return f"the scoring file {where} cannot be used: {self.reason}. Its scores are left out; the others go on."
 
 
 @dataclass(kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""The PGS Catalog: its scoring files, and what is known about them."""

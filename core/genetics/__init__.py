@@ -1,0 +1,1 @@
+"""Genotypes, scores, and what the one says of the other."""

@@ -1,0 +1,1 @@
+"""Results, kept under the name of what they are."""
