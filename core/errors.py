@@ -11,7 +11,10 @@
     │   ├── PolicyInvalid          a policy that was named or written cannot be followed
     │   ├── PanelUnusable          a reference panel's files cannot be used together
     │   ├── ScoringFileBroken      a scoring file cannot be read; the batch goes on without it
+    │   ├── ManifestBroken         a file is no manifest, or not a whole one
+    │   ├── OutputBusy             another run is writing to that folder
     │   └── MixedInstall           a flow from one tree would run with the core of another
+    ├── StorageFailed              a disk could not hold or give what it was asked; nothing half-written is left
     ├── RemoteError                exit code 4: a machine did not do what it was asked
     │   ├── Unreachable            no connection came about; nothing was started there
     │   │   └── ConnectionRefused  the machine is there, but nothing listens on that port
@@ -166,6 +169,36 @@ class ScoringFileBroken(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class ManifestBroken(UsageProblem):
+    """A file is no manifest, or not a whole one."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the file and the first things that are wrong with it."""
+        return (
+            f"the manifest {str(self.path)!r} cannot be used: {self.reason}. It was changed, or another version of "
+            "sluiceway wrote it; computing its output again writes a new one."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class OutputBusy(UsageProblem):
+    """Another run is writing to that folder."""
+
+    folder: Path
+    holder: str
+
+    def __str__(self) -> str:
+        """Name the folder and who writes there."""
+        return (
+            f"the folder {str(self.folder)!r} is being written by {self.holder}. "
+            "Wait until that has ended, or name another folder with --out."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class MixedInstall(UsageProblem):
     """A flow from one tree would run with the core of another."""
 
@@ -179,6 +212,22 @@ class MixedInstall(UsageProblem):
             "Results would name the wrong code. Either run the flow from a clone in an environment that has only "
             "the dependencies, or install the wheel and use a module entrypoint such as "
             "'sluiceway.flows.run_script.run_script'."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class StorageFailed(SluicewayError):
+    """A disk could not hold or give what it was asked; nothing half-written is left."""
+
+    what: str
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was attempted, the file, and what the system said."""
+        return (
+            f"could not {self.what} {str(self.path)!r}: {self.reason}. Nothing half-written was left. Make room or "
+            "check the disk, then run the same again: what was finished is kept."
         )
 
 

@@ -38,6 +38,8 @@ VALUES: dict[str, object] = {
     "name": "Dev",
     "where": "parameters.maf",
     "value": "nan",
+    "text": "11:x",
+    "line": 12,
     "what": "the script",
     "path": Path("/s.sh"),
     "flow": Path("/one/flows/f.py"),
@@ -46,6 +48,7 @@ VALUES: dict[str, object] = {
     "port": 6817,
     "purpose": "slurmctld",
     "folder": Path("/var/x"),
+    "holder": "process 7 on node1 (score)",
     "daemon": "munged",
     "log": Path("/var/x/log"),
     "tail": "bad key",
@@ -121,4 +124,10 @@ def test_a_failed_command_shows_the_last_lines_it_said() -> None:
 def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
     kinds: list[type[SluicewayError]] = [SluicewayError, *SluicewayError.__subclasses__()]
     codes = {kind.__name__: kind.exit_code for kind in kinds}
-    assert codes == {"SluicewayError": 1, "UsageProblem": 2, "DevclusterError": 3, "RemoteError": 4}
+    assert codes == {
+        "SluicewayError": 1,
+        "StorageFailed": 1,
+        "UsageProblem": 2,
+        "DevclusterError": 3,
+        "RemoteError": 4,
+    }
