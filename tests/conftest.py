@@ -1,6 +1,7 @@
 """The tiers of the tests: each folder is one, and a part that is missing is said, or under CI is a failure.
 
-pure (everything else), wire/, engine/, cluster/: a test gets its tier's marker from the folder it stands in.
+pure (everything else), wire/, engine/, cluster/: a test gets its tier's marker from the folder it stands in. A test on
+real data asks for `real_data`; without SLUICEWAY_TEST_DATA it is left out, and their number is told.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ ROOT = TESTS.parent
 TIERS = ("wire", "engine", "cluster")
 
 _missing = pytest.StashKey[dict[str, str]]()
+_left_out = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,12 +40,26 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the tier of its folder."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with the tier of its folder; leave out those on real data where there is none."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if folder in TIERS:
             item.add_marker(folder)
+    if "SLUICEWAY_TEST_DATA" not in os.environ:
+        left_out = [item for item in items if "real_data" in getattr(item, "fixturenames", ())]
+        config.stash[_left_out] = len(left_out)
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real scoring files and genotypes; where the variable names none, the test fails."""
+    folder = Path(os.environ["SLUICEWAY_TEST_DATA"])
+    if not folder.is_dir():
+        pytest.fail(f"SLUICEWAY_TEST_DATA is {str(folder)!r}, which is no folder")
+    return folder
 
 
 class Missing:
@@ -69,6 +85,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say in one line each which tier did not run, and how to get it."""
     for said in config.stash[_missing].values():
         terminalreporter.write_line(said, yellow=True)
+    left_out = config.stash.get(_left_out, 0)
+    if left_out:
+        told = f"{left_out} tests on real data were left out: SLUICEWAY_TEST_DATA is not set"
+        terminalreporter.write_line(told, yellow=True)
 
 
 @pytest.fixture
