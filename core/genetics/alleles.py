@@ -62,10 +62,29 @@ def allele_code(allele: str | None) -> int:
 
 
 def allele_codes(alleles: pl.Series) -> Codes:
-    """Give the number of each allele of a column; most columns hold few different ones."""
+    """Give the number of each allele of a column.
+
+    Nearly all are one base, and those are told by their byte alone.
+
+    >>> [int(code) for code in allele_codes(pl.Series(["A", "t", "AC", "-", None, ""]))]
+    [4, 7, 17, 1, 0, 0]
+    """
+    longer = (alleles.str.len_bytes() != 1).fill_null(value=True)
+    bases = alleles.set(longer, "-") if longer.any() else alleles
+    codes: Codes = _BY_BYTE[np.frombuffer(bases.str.join("").item().encode(), np.uint8)]
+    if longer.any():
+        codes[longer.to_numpy()] = _listed_codes(alleles.filter(longer))
+    return codes
+
+
+def _listed_codes(alleles: pl.Series) -> Codes:
+    """Give the numbers by way of a list of the different alleles; most columns hold few."""
     different = alleles.unique()
     numbers = pl.Series([allele_code(each) for each in different], dtype=pl.UInt64)
     return alleles.replace_strict(different, numbers, return_dtype=pl.UInt64).to_numpy()
+
+
+_BY_BYTE: Final = np.array([allele_code(chr(byte)) for byte in range(128)], np.uint64)
 
 
 def complement(allele: str) -> str:
