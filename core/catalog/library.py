@@ -1,0 +1,114 @@
+"""Scoring files, parsed once: the same content is never parsed twice, and a damaged table is parsed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sluiceway.core.catalog.score_table import ParsedScore, content_digest, read_table, write_table
+from sluiceway.core.catalog.scoring_file import read_scoring_file
+from sluiceway.core.genetics.build import Build
+from sluiceway.core.genetics.rows import COLUMNS, OPTIONAL
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.key import content_key
+from sluiceway.core.provenance.software import software_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from sluiceway.core.store.objects import ObjectStore
+
+SUFFIXES: Final = (".txt", ".txt.gz", ".tsv", ".tsv.gz", ".scorefile", ".scorefile.gz")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownScore:
+    """A score whose table is in the store."""
+
+    name: str
+    source: Path
+    part: int
+    key: str
+    digest: str
+    build: Build | None
+    trait: str | None
+    n_rows: int
+    notes: tuple[str, ...]
+
+
+class Library:
+    """The tables of scores below one store."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._software = software_of("sluiceway.core.catalog.scoring_file")
+
+    def load(self, source: Path) -> tuple[KnownScore, ...]:
+        """Give the scores of a file, parsing it unless its content is known."""
+        file = digest_of_file(source)
+        first = self._store.get(self._key(file, 0))
+        if first is None:
+            return self._parse(source, file)
+        known = [self._store.get(self._key(file, part)) for part in range(first.facts["parts"])]
+        found = [_known(source, each.facts, each.key) for each in known if each is not None]
+        return tuple(found) if len(found) == len(known) else self._parse(source, file)
+
+    def rows(self, score: KnownScore) -> pl.DataFrame:
+        """Give the numbers of a score's rows, from its table or, where that is damaged, from its file."""
+        content = self._store.read(score.key)
+        if content is None:
+            self._parse(score.source, digest_of_file(score.source))
+            content = self._store.read(score.key)
+        if content is None:
+            return read_scoring_file(score.source)[score.part].rows
+        wanted = [*COLUMNS, *OPTIONAL]
+        table = read_table(content, columns=None).rows
+        return table.select(name for name in table.columns if name in wanted)
+
+    def whole(self, score: KnownScore) -> ParsedScore:
+        """Give a score with its header and every column of its file."""
+        content = self._store.read(score.key)
+        return read_table(content) if content is not None else read_scoring_file(score.source)[score.part]
+
+    def _parse(self, source: Path, file: str) -> tuple[KnownScore, ...]:
+        parsed = read_scoring_file(source)
+        return tuple(self._keep(source, file, part, score, len(parsed)) for part, score in enumerate(parsed))
+
+    def _keep(self, source: Path, file: str, part: int, score: ParsedScore, parts: int) -> KnownScore:
+        facts: dict[str, Any] = {
+            "parts": parts,
+            "part": part,
+            "name": score.name,
+            "digest": content_digest(score),
+            "build": score.build,
+            "trait": score.header.trait_reported,
+            "n_rows": score.rows.height,
+            "notes": list(score.notes),
+        }
+        stored = self._store.put(self._key(file, part), lambda path: write_table(score, path), facts=facts)
+        return _known(source, stored.facts, stored.key)
+
+    def _key(self, file: str, part: int) -> str:
+        return content_key(
+            "score table",
+            inputs={"file": file},
+            parameters={"part": part},
+            modules=self._software.modules,
+            environment=self._software.environment,
+        )
+
+
+def _known(source: Path, facts: dict[str, Any], key: str) -> KnownScore:
+    return KnownScore(
+        name=facts["name"],
+        source=source,
+        part=facts["part"],
+        key=key,
+        digest=facts["digest"],
+        build=None if facts["build"] is None else Build(facts["build"]),
+        trait=facts["trait"],
+        n_rows=facts["n_rows"],
+        notes=tuple(facts["notes"]),
+    )

@@ -1,0 +1,300 @@
+"""The main job: find what has to be scored, score it in one pass over the panel, lay the results out in a folder."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from sluiceway.core import settings
+from sluiceway.core.catalog.library import SUFFIXES, KnownScore, Library
+from sluiceway.core.errors import InputMissing, ScoringFileBroken
+from sluiceway.core.events import tell
+from sluiceway.core.genetics import results
+from sluiceway.core.genetics.panel import open_panel
+from sluiceway.core.genetics.policy import Policy
+from sluiceway.core.genetics.reference import How, Reference, score_batch
+from sluiceway.core.genetics.variants import prepare, table_key
+from sluiceway.core.provenance import manifest as manifests
+from sluiceway.core.provenance.usage import Usage
+from sluiceway.core.publish import tables
+from sluiceway.core.publish.tables import Named
+from sluiceway.core.report.scoring import ScoringReport, render
+from sluiceway.core.store.durable import write_whole
+from sluiceway.core.store.lock import exclusive
+from sluiceway.core.store.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from sluiceway.core.genetics.build import Build
+    from sluiceway.core.remote.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+_SCORES_AT_ONCE: Final = 512
+"""Scores in a batch: what bounds memory and scratch space, however many scores there are."""
+_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked for: which scores on which panel, by which policy, and where the results go."""
+
+    panel: Path
+    scores: tuple[Path, ...]
+    out: Path
+    policy: Policy = field(default_factory=Policy)
+    build: Build | None = None
+    population: str | None = None
+    unrelated: Path | None = None
+    limit: int | None = None
+    workers: int = 2
+    use_cache: bool = True
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A score that was asked for: its key, and its result where one is there; or why it cannot be scored."""
+
+    name: str
+    score: KnownScore | None
+    key: str | None
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How it went."""
+
+    out: Path
+    n_total: int
+    n_ok: int
+    n_failed: int
+    n_cached: int
+    quality: pl.DataFrame
+
+    @property
+    def coverage(self) -> float:
+        """The share of the scores that were asked for that have a result."""
+        return (self.n_total - self.n_failed) / self.n_total if self.n_total else 0.0
+
+
+class ReferenceScoring:
+    """One run of the main job; its methods are its steps, in order."""
+
+    def __init__(self, asked: Asked, *, clock: Clock, progress: Callable[[str, int, int], None] | None = None) -> None:
+        chosen = settings.load()
+        self.asked = asked
+        self._clock = clock
+        self._progress = progress or (lambda *_: None)
+        self._cache = chosen.cache_dir
+        self._library = Library(ObjectStore(chosen.cache_dir / "scores"))
+        self.store = ObjectStore(chosen.home / "store")
+        self._software = results.scoring_software()
+
+    def run(self) -> Summary:
+        """Do it all."""
+        with exclusive(self.asked.out, purpose="score"), Usage(self._clock) as usage:
+            reference = self.prepare()
+            planned = self.plan(reference)
+            waiting = self.waiting(planned)
+            self.score(reference, waiting)
+            summary = self.lay_out(reference, planned, n_cached=len(planned) - len(waiting))
+        self.seal(reference, planned, summary, usage)
+        return summary
+
+    def prepare(self) -> Reference:
+        """Open the panel, and make its table of variants unless it is there."""
+        asked = self.asked
+        panel = open_panel(asked.panel, build=asked.build, population=asked.population, unrelated=asked.unrelated)
+        table = prepare(panel, self._cache / "panels", tell=lambda done, of: self._progress("panel", done, of))
+        return Reference.of(panel, table)
+
+    def plan(self, reference: Reference) -> list[Planned]:
+        """Parse what is not parsed yet, and give every score its key; a broken file is one failure, not the end."""
+        files = files_of(self.asked.scores)[: self.asked.limit]
+        planned: list[Planned] = []
+        for number, file in enumerate(files, start=1):
+            planned += self._plan_file(file, reference)
+            self._progress("scoring files", number, len(files))
+        return _without_twins(planned)
+
+    def waiting(self, planned: Sequence[Planned]) -> list[Planned]:
+        """Give those without a result that can be relied on; a damaged result is none."""
+        able = [each for each in planned if each.key is not None]
+        if not self.asked.use_cache:
+            return able
+        return [each for each in able if each.key is not None and results.find(self.store, each.key) is None]
+
+    def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
+        """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
+        for first in range(0, len(waiting), _SCORES_AT_ONCE):
+            batch = waiting[first : first + _SCORES_AT_ONCE]
+            known = [each.score for each in batch if each.score is not None]
+            how = How(
+                scratch=self._cache / "scratch",
+                workers=self.asked.workers,
+                tell=lambda done, of: self._progress("ranges", done, of),
+            )
+            readers = [_reader(self._library, each) for each in known]
+            for each, result in zip(
+                batch, score_batch(reference, readers, self.asked.policy, how), strict=True
+            ):  # fmt: skip
+                if each.key is not None:
+                    results.keep(self.store, each.key, result)
+
+    def lay_out(self, reference: Reference, planned: Sequence[Planned], *, n_cached: int) -> Summary:
+        """Write the tables."""
+        named = [self._named(each) for each in planned]
+        people = reference.panel.samples.table
+        distributions = tables.distributions_table(people, named, self.asked.policy)
+        quality = tables.quality_table(named, distributions, self.asked.policy)
+        self.asked.out.mkdir(parents=True, exist_ok=True)
+        scores = tables.scores_table(people["sample"].to_list(), named, self.asked.policy)
+        for name, table in (("scores", scores), ("distributions", distributions), ("quality", quality)):
+            partial = self.asked.out / f".{name}.parquet"
+            table.write_parquet(partial, compression="zstd")
+            partial.replace(self.asked.out / f"{name}.parquet")
+        counts = Counter(quality["status"])
+        failed = counts["failed"]
+        return Summary(
+            out=self.asked.out,
+            n_total=len(planned),
+            n_ok=counts["ok"],
+            n_failed=failed,
+            n_cached=n_cached - failed,
+            quality=quality,
+        )
+
+    def seal(self, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage) -> None:
+        """Write the report and the manifest."""
+        policy = self.asked.policy.model_dump()
+        panel: dict[str, object] = {
+            "prefix": reference.panel.prefix.name,
+            "digest": reference.panel.digest,
+            "build": reference.panel.build,
+            "people": reference.panel.samples.n,
+            "unrelated": reference.panel.samples.n_unrelated,
+            "unrelated by": reference.panel.samples.unrelated_rule,
+            "population column": reference.panel.samples.population_column,
+            "variants": reference.panel.n_variants,
+        }
+        inputs = [manifests.Input(role="panel", digest=reference.panel.digest, name=reference.panel.prefix.name)]
+        inputs += [
+            manifests.Input(role="score", digest=each.score.digest, name=each.name) for each in planned if each.score
+        ]
+        manifest = manifests.Manifest(
+            output_id="reference scores",
+            output_type="folder",
+            ending=manifests.Ending(status="ok", exit_code=0),
+            recipe="score_reference",
+            parameters=policy,
+            inputs=tuple(inputs),
+            environment=manifests.this_software("sluiceway.core.runs.reference_scoring"),
+            git=manifests.this_git(),
+            host=manifests.this_host(),
+            sluiceway_version=manifests.this_version(),
+            times=usage.times,
+            resources=usage.resources,
+            counts=manifests.Counts(
+                n_total=summary.n_total,
+                n_ok=summary.n_total - summary.n_failed,
+                n_failed=summary.n_failed,
+                n_cached=summary.n_cached,
+                coverage=summary.coverage,
+            ),
+        )
+        self._write_report(manifest, summary, policy, panel)
+        sealed = manifest.model_copy(update={"outputs": manifests.files_of(self.asked.out)})
+        manifests.write(sealed, self.asked.out)
+
+    def _write_report(
+        self, manifest: manifests.Manifest, summary: Summary, policy: dict[str, object], panel: dict[str, object]
+    ) -> None:
+        # Outputs carry no times or hosts, so that the same work gives the same bytes.
+        told = manifest.model_dump(
+            mode="json", include={"recipe", "inputs", "environment", "sluiceway_version", "counts"}
+        )
+        report = ScoringReport(
+            title=f"Scores of {summary.n_total} on {panel['prefix']}",
+            synthetic=self.asked.synthetic,
+            quality=summary.quality,
+            distributions=pl.read_parquet(self.asked.out / "distributions.parquet"),
+            manifest=told,
+            policy=policy,  # type: ignore[arg-type]
+            panel=panel,  # type: ignore[arg-type]
+        )
+        write_whole(self.asked.out / "report.html", render(report).encode())
+
+    def _plan_file(self, file: Path, reference: Reference) -> Iterator[Planned]:
+        try:
+            known = self._library.load(file)
+        except ScoringFileBroken as error:
+            tell(_log, "scoring file left out", level=logging.WARNING, file=str(file), reason=error.reason)
+            yield Planned(name=_stem(file), score=None, key=None, failure=str(error))
+            return
+        for score in known:
+            panel_build = reference.panel.build
+            if score.build is not None and panel_build is not None and score.build is not panel_build:
+                said = f"the score is on {score.build}, the panel on {panel_build}; use the harmonised file"
+                yield Planned(name=score.name, score=None, key=None, failure=said)
+            else:
+                key = results.result_key(
+                    score.digest, f"sha256:{table_key(reference.panel)}", self.asked.policy, self._software
+                )
+                yield Planned(name=score.name, score=score, key=key, failure=None)
+
+    def _named(self, planned: Planned) -> Named:
+        result = None if planned.key is None else results.find(self.store, planned.key)
+        failure = planned.failure
+        if failure is None and result is None:
+            failure = "its result was not there when it was read; run again"
+        score = planned.score
+        return Named(
+            pgs_id=planned.name,
+            trait=score.trait if score else None,
+            result=result,
+            failure=failure,
+            notes=score.notes if score else (),
+        )
+
+
+def files_of(given: Sequence[Path]) -> list[Path]:
+    """Give the scoring files that were named: files as they are, folders by the endings of scoring files."""
+    files: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            files += sorted(each for each in path.iterdir() if each.name.endswith(SUFFIXES))
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputMissing(what="the scoring file", path=path)
+    if not files:
+        raise InputMissing(what="a scoring file in", path=given[0])
+    return files
+
+
+def _reader(library: Library, score: KnownScore) -> Callable[[], pl.DataFrame]:
+    return lambda: library.rows(score)
+
+
+def _stem(file: Path) -> str:
+    return file.name.partition(".")[0]
+
+
+def _without_twins(planned: list[Planned]) -> list[Planned]:
+    """Let a name be asked for once: the first stays, a later one of other content is a failure that says so."""
+    seen: dict[str, Planned] = {}
+    for each in planned:
+        first = seen.setdefault(each.name, each)
+        if first is not each and first.key != each.key:
+            again = f"{each.name} (again)"
+            reason = "another file of this batch has the same name and other content"
+            seen.setdefault(again, Planned(name=again, score=None, key=None, failure=reason))
+    return list(seen.values())

@@ -1,0 +1,130 @@
+"""`sluiceway score`: every score given, against everybody of a reference panel."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sluiceway.core import settings
+from sluiceway.core.genetics import policy as policies
+from sluiceway.core.genetics.build import Build
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.report import console
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+
+
+def score(  # noqa: PLR0913, PLR0917 - one per option
+    panel: Annotated[Path, typer.Option("--panel", help="What the names of the panel's files begin with.")],
+    scores: Annotated[
+        list[Path], typer.Option("--scores", help="A scoring file, or a folder of them; may be repeated.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="The folder for the results.")] = None,
+    policy: Annotated[str, typer.Option("--policy", help="catalogue, just-prs, or a TOML file.")] = "catalogue",
+    build: Annotated[
+        Build | None, typer.Option("--build", help="The panel's build, where it does not tell it.")
+    ] = None,
+    match: Annotated[Literal["position"] | None, typer.Option("--match", help="How a row's variant is found.")] = None,
+    ambiguous: Annotated[
+        Literal["drop", "keep", "frequency"] | None, typer.Option("--ambiguous", help="A/T and C/G variants.")
+    ] = None,
+    missing: Annotated[
+        Literal["mean", "zero", "skip"] | None, typer.Option("--missing", help="What a missing genotype counts.")
+    ] = None,
+    male_x: Annotated[int | None, typer.Option("--male-x", min=1, max=2, help="What a man's X counts at most.")] = None,
+    labels: Annotated[str | None, typer.Option("--labels", help="The sample file's column of populations.")] = None,
+    relatives: Annotated[
+        Path | None, typer.Option("--relatives", help="A list of people to leave out as relatives.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many files.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads.")] = os.cpu_count() or 1,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Score again what is scored already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be scored, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Score every given score against everybody of a reference panel, in one pass over its genotypes."""
+    changes = {"match": match, "ambiguous": ambiguous, "missing": missing, "male_x": male_x}
+    asked = Asked(
+        panel=panel,
+        scores=tuple(scores),
+        out=out or settings.load().output_dir / "score",
+        policy=policies.read(policy, **{name: value for name, value in changes.items() if value is not None}),
+        build=build,
+        population=labels,
+        unrelated=relatives,
+        limit=limit,
+        workers=workers,
+        use_cache=not no_cache,
+    )
+    if dry_run:
+        with _progress() as progress:
+            plan = _plan(ReferenceScoring(asked, clock=SystemClock(), progress=progress))
+        _print_plan(plan, as_json=as_json)
+        return
+    with _progress() as progress:
+        summary = ReferenceScoring(asked, clock=SystemClock(), progress=progress).run()
+    _print(summary, as_json=as_json)
+    if summary.n_failed == summary.n_total:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each kind of work that tells how far it is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console.for_remarks(), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=of)
+            bars.update(tasks[what], completed=done, total=of)
+
+        yield advance
+
+
+def _plan(run: ReferenceScoring) -> dict[str, str]:
+    """Tell of every score whether it would be scored, is there already, or cannot be."""
+    planned = run.plan(run.prepare())
+    waiting = {each.name for each in run.waiting(planned)}
+    return {each.name: "failed" if each.failure else "score" if each.name in waiting else "cached" for each in planned}
+
+
+def _print_plan(plan: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(plan))
+        return
+    for name, what in plan.items():
+        typer.echo(f"{what}\t{name}")
+
+
+def _print(summary: Summary, *, as_json: bool) -> None:
+    facts = {
+        "out": str(summary.out),
+        "n_total": summary.n_total,
+        "n_ok": summary.n_ok,
+        "n_failed": summary.n_failed,
+        "n_cached": summary.n_cached,
+        "coverage": summary.coverage,
+    }
+    if as_json:
+        typer.echo(json.dumps({**facts, "scores": summary.quality.to_dicts()}))
+        return
+    table = Table("score", "status", "rows", "matched", "coverage", "why")
+    for row in summary.quality.select("pgs_id", "status", "rows", "matched", "coverage", "reason").iter_rows():
+        table.add_row(
+            *("" if each is None else f"{each:.3f}" if isinstance(each, float) else str(each) for each in row)
+        )
+    answer = console.for_results()
+    answer.print(table)
+    answer.print(
+        f"{summary.n_total} scores: {summary.n_ok} ok, {summary.n_failed} failed; {summary.n_cached} were there already."
+    )
+    answer.print(f"Results: {summary.out} (report.html is the place to begin)")
