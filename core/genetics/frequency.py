@@ -1,0 +1,160 @@
+"""How often each ALT allele is among a panel's unrelated people, and how many calls are missing."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sluiceway.core.genetics.genotypes import open_genotypes, unreadable
+from sluiceway.core.genetics.ploidy import Ploidy
+from sluiceway.core.genetics.samples import FEMALE, MALE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pgenlib
+    from numpy.typing import NDArray
+
+    from sluiceway.core.genetics.panel import Panel
+
+    Told = Callable[[int, int], None]
+    Flags = NDArray[np.bool_]
+
+_AT_ONCE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """What is to be measured: one entry for each ALT allele of each row of the genotypes."""
+
+    variant: NDArray[np.uint32]
+    allele: NDArray[np.uint8]
+    multiallelic: NDArray[np.bool_]
+    ploidy: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """People whose genotypes count alike: `weight` is one for two copies, one half for a man's one copy of X."""
+
+    people: Flags
+    weight: float
+
+
+def measure(
+    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, tell: Told | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+    """Give the ALT frequency of each entry, NaN where nobody who counts is called, and its missing calls.
+
+    A woman has two alleles of X and a man one; only men count on Y; everybody has one of MT; whose sex is unknown is
+    left out on X and Y. Missing calls are counted among everybody, women on Y as well. A heterozygous call where there
+    is one copy counts one half. Frequencies are of whole genotypes, also where the file has dosages.
+    """
+    frequency = np.full(entries.variant.size, np.nan)
+    missing = np.zeros(entries.variant.size, np.uint32)
+    done = 0
+    for ploidy in Ploidy:
+        groups = _groups(panel, ploidy)
+        for several, count in ((False, _count_plain), (True, _count_several)):
+            rows = np.flatnonzero((entries.ploidy == ploidy) & (entries.multiallelic == several))
+            rows = rows[np.lexsort((entries.allele[rows], entries.variant[rows]))]
+            for part in count(panel, offsets, entries, rows, groups) if rows.size else ():
+                frequency[part.rows], missing[part.rows] = part.frequency, part.missing
+                done += part.rows.size
+                if tell is not None:
+                    tell(done, entries.variant.size)
+    return frequency, missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    rows: NDArray[np.intp]
+    frequency: NDArray[np.float64]
+    missing: NDArray[np.uint32]
+
+
+def _groups(panel: Panel, ploidy: Ploidy) -> list[_Group]:
+    unrelated = panel.samples.table["unrelated"].to_numpy()
+    sex = panel.samples.table["sex"].to_numpy()
+    men = _Group(people=unrelated & (sex == MALE), weight=0.5)
+    if ploidy is Ploidy.X:
+        return [_Group(people=unrelated & (sex == FEMALE), weight=1.0), men]
+    return [men] if ploidy is Ploidy.Y else [_Group(people=unrelated, weight=1.0)]
+
+
+def _frequency(copies: NDArray[np.float64], called: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):
+        return copies / (2 * called)
+
+
+def _count_plain(
+    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
+) -> Iterator[_Part]:
+    """Count rows with one ALT allele; pgenlib counts without unpacking genotypes."""
+    with ExitStack() as stack:
+        everybody = stack.enter_context(open_genotypes(panel, offsets))
+        readers = [
+            (
+                each.weight,
+                everybody
+                if each.people.all()
+                else stack.enter_context(
+                    open_genotypes(panel, offsets, people=np.flatnonzero(each.people).astype(np.uint32))
+                ),
+            )
+            for each in groups
+            if each.people.any()
+        ]
+        for first in range(0, rows.size, _AT_ONCE):
+            part = rows[first : first + _AT_ONCE]
+            variants = entries.variant[part]
+            whole = _counts(panel, everybody, variants)
+            copies, called = np.zeros(part.size), np.zeros(part.size)
+            for weight, reader in readers:
+                counts = whole if reader is everybody else _counts(panel, reader, variants)
+                copies += weight * (counts[:, 1] + 2.0 * counts[:, 2])
+                called += weight * counts[:, :3].sum(axis=1)
+            yield _Part(rows=part, frequency=_frequency(copies, called), missing=whole[:, 3])
+
+
+def _counts(panel: Panel, reader: pgenlib.PgenReader, variants: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Give how many people have none, one, two ALT alleles, and no call, in four columns."""
+    counts = np.empty((variants.size, 4), np.uint32)
+    try:
+        for variant, out in zip(variants.tolist(), counts, strict=True):
+            reader.count(variant, out)
+    except RuntimeError as error:
+        raise unreadable(panel.genotypes, error) from error
+    return counts
+
+
+def _count_several(
+    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
+) -> Iterator[_Part]:
+    """Count rows with several ALT alleles; pgenlib's own count knows REF and not REF only."""
+    pairs, read = np.empty(2 * panel.samples.n, np.int32), None
+    with open_genotypes(panel, offsets) as reader:
+        for first in range(0, rows.size, _AT_ONCE):
+            part = rows[first : first + _AT_ONCE]
+            frequency, missing = np.full(part.size, np.nan), np.zeros(part.size, np.uint32)
+            for at, row in enumerate(part):
+                if entries.variant[row] != read:
+                    read = entries.variant[row]
+                    _read_alleles(panel, reader, int(read), pairs)
+                is_called = pairs[::2] >= 0
+                has = (pairs == entries.allele[row]).reshape(-1, 2).sum(axis=1)
+                copies = sum(each.weight * has[each.people].sum() for each in groups)
+                called = sum(each.weight * is_called[each.people].sum() for each in groups)
+                frequency[at] = copies / (2 * called) if called else np.nan
+                missing[at] = is_called.size - is_called.sum()
+            yield _Part(rows=part, frequency=frequency, missing=missing)
+
+
+def _read_alleles(panel: Panel, reader: pgenlib.PgenReader, variant: int, out: NDArray[np.int32]) -> None:
+    try:
+        reader.read_alleles(variant, out)
+    except RuntimeError as error:
+        raise unreadable(panel.genotypes, error) from error

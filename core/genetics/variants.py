@@ -1,0 +1,239 @@
+"""The prepared variant table: a panel's variants as sorted arrays on disk, made once and mapped into memory.
+
+One entry for each ALT allele of each row, in the order of the packed keys. A table is a folder, named by a content key
+of the panel, its build and who is unrelated; it appears whole or not at all, and is made anew where a file is not as it
+was written.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+
+from sluiceway.core.errors import PanelUnusable
+from sluiceway.core.genetics import sites
+from sluiceway.core.genetics.alleles import MAX_POSITION, POSITION_SHIFT, allele_codes, packed_keys, place_key
+from sluiceway.core.genetics.build import Build, Region, chromosome_number
+from sluiceway.core.genetics.frequency import Entries, measure
+from sluiceway.core.genetics.ploidy import ploidies
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.key import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sluiceway.core.genetics.panel import Panel
+
+LAYOUT: Final = 1
+"""Counts up whenever a table's content would change for the same panel."""
+
+_ARRAYS: Final = ("key", "ref", "alt", "variant", "allele", "multiallelic", "ploidy", "frequency", "missing")
+_OFFSETS: Final = "offsets"
+_NAMES: Final = "names.parquet"
+_RECORD: Final = "table.json"
+_NAMES_AT_ONCE: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantTable:
+    """The variants of a panel, mapped from disk.
+
+    Attributes:
+        key: The packed key, by which entries are sorted.
+        ref: The code of REF.
+        alt: The code of this entry's ALT.
+        variant: The row of the genotypes.
+        allele: Which of the row's alleles ALT is; 1 is the first.
+        multiallelic: Whether the row has several ALT alleles.
+        ploidy: A Ploidy.
+        frequency: How often ALT is among unrelated people; NaN where nobody who counts is called.
+        missing: How many people have no call.
+        offsets: Where each row's alleles begin; none where every row has one ALT allele.
+        left_out: How many rows are not in the table, for their contig is no chromosome or their position no place.
+    """
+
+    key: NDArray[np.uint64]
+    ref: NDArray[np.uint64]
+    alt: NDArray[np.uint64]
+    variant: NDArray[np.uint32]
+    allele: NDArray[np.uint8]
+    multiallelic: NDArray[np.bool_]
+    ploidy: NDArray[np.uint8]
+    frequency: NDArray[np.float64]
+    missing: NDArray[np.uint32]
+    offsets: NDArray[np.uintp] | None
+    n_variants: int
+    n_samples: int
+    left_out: int
+    digest: str
+    build: Build | None
+    folder: Path
+
+    def rows_in(self, region: Region) -> NDArray[np.intp]:
+        """Give the rows of a stretch of the genome, in order."""
+        begin = place_key(region.chromosome, 0)
+        ends = (begin + (min(each, MAX_POSITION + 1) << POSITION_SHIFT) for each in (region.start, region.end + 1))
+        first, last = np.searchsorted(self.key, np.array(list(ends), np.uint64))
+        return np.arange(first, last)
+
+    def names(self, rows: NDArray[np.integer[Any]]) -> pl.DataFrame:
+        """Give id, chromosome, position, ref and alt of these rows, in their order; only their parts of the file."""
+        blocks, block_of = np.unique(np.asarray(rows) // _NAMES_AT_ONCE, return_inverse=True)
+        stored = pl.scan_parquet(self.folder / _NAMES, glob=False)
+        read = [stored.slice(int(block) * _NAMES_AT_ONCE, _NAMES_AT_ONCE) for block in blocks] or [stored.head(0)]
+        within = block_of * _NAMES_AT_ONCE + np.asarray(rows) % _NAMES_AT_ONCE
+        return pl.concat(pl.collect_all(read)).select(pl.all().gather(within))
+
+
+def prepare(panel: Panel, folder: Path, *, tell: Callable[[int, int], None] | None = None) -> VariantTable:
+    """Give a panel's variant table, made below this folder unless it is there already and whole.
+
+    Args:
+        panel: The panel.
+        folder: Where tables are kept, each in a folder of its own.
+        tell: Is told how many entries are measured, and of how many, while a table is made.
+    """
+    target = folder / table_key(panel)
+    if target.is_dir() and _is_whole(target):
+        return _opened(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as making:
+        made = Path(making) / "table"
+        made.mkdir()
+        _make(panel, made, tell)
+        _put(made, target, aside=Path(making) / "damaged")
+    return _opened(target)
+
+
+def table_key(panel: Panel) -> str:
+    """Give the name of a panel's table: its content, its build, and who is unrelated."""
+    unrelated = "".join("01"[each] for each in panel.samples.table["unrelated"])
+    key = content_key(
+        "variant table",
+        inputs={"panel": panel.digest},
+        parameters={"build": panel.build, "unrelated": unrelated, "layout": LAYOUT},
+        modules={},
+        environment={},
+    )
+    return key.removeprefix("sha256:")[:32]
+
+
+def _put(made: Path, target: Path, *, aside: Path) -> None:
+    """Give a table its name; where another process was faster, its table is as good."""
+    if target.exists() and not _is_whole(target):
+        target.rename(aside)
+    try:
+        made.rename(target)
+    except OSError:
+        if not _is_whole(target):
+            raise
+        shutil.rmtree(made)
+
+
+def _make(panel: Panel, folder: Path, tell: Callable[[int, int], None] | None) -> None:
+    written = sites.read_sites(panel.variants)
+    if written.height != panel.n_variants:
+        raise PanelUnusable(
+            path=panel.genotypes,
+            reason=f"it has {panel.n_variants} variants, but {panel.variants.name} has {written.height}",
+        )
+    offsets = sites.allele_offsets(written["alt"])
+    names, arrays = _entries(written, panel.build)
+    keys = ("variant", "allele", "multiallelic", "ploidy")
+    arrays["frequency"], arrays["missing"] = measure(
+        panel, offsets, Entries(**{key: arrays[key] for key in keys}), tell
+    )
+    if offsets is not None:
+        arrays[_OFFSETS] = offsets
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    names.write_parquet(folder / _NAMES, row_group_size=_NAMES_AT_ONCE, statistics=False)
+    record = {
+        "layout": LAYOUT,
+        "panel": panel.digest,
+        "build": panel.build,
+        "n_variants": panel.n_variants,
+        "n_samples": panel.samples.n,
+        "left_out": panel.n_variants - int(np.unique(arrays["variant"]).size),
+        "files": {file.name: digest_of_file(file) for file in sorted(folder.iterdir())},
+    }
+    (folder / _RECORD).write_text(json.dumps(record, indent=1))
+
+
+def _entries(written: pl.DataFrame, build: Build | None) -> tuple[pl.DataFrame, dict[str, NDArray[Any]]]:
+    """Give names and arrays of what has a place, an entry for each ALT allele, sorted."""
+    chromosomes = written["chromosome"].unique()
+    numbers = pl.Series([chromosome_number(name) for name in chromosomes], dtype=pl.UInt8)
+    table = (
+        written.with_row_index("variant")
+        .with_columns(
+            number=pl.col("chromosome").replace_strict(chromosomes, numbers, return_dtype=pl.UInt8),
+            multiallelic=pl.col("alt").str.contains(",", literal=True),
+            alt=pl.col("alt").str.split(","),
+        )
+        .filter((pl.col("number") > 0) & pl.col("position").is_between(1, MAX_POSITION))
+        .explode("alt")
+        .with_columns(allele=(pl.int_range(pl.len()).over("variant") + 1).cast(pl.UInt8))
+    )
+    ref, alt = allele_codes(table["ref"]), allele_codes(table["alt"])
+    position = table["position"].to_numpy()
+    number = table["number"].to_numpy()
+    key = packed_keys(number, position.astype(np.uint32), ref, alt)
+    arrays = {
+        "key": key,
+        "ref": ref,
+        "alt": alt,
+        "variant": table["variant"].to_numpy(),
+        "allele": table["allele"].to_numpy(),
+        "multiallelic": table["multiallelic"].to_numpy(),
+        "ploidy": ploidies(table["chromosome"], number, position, build),
+    }
+    order = np.lexsort((arrays["allele"], arrays["variant"], key))
+    names = table.select("id", "chromosome", pl.col("position").cast(pl.UInt32), "ref", "alt")[order]
+    return names, {name: np.ascontiguousarray(array[order]) for name, array in arrays.items()}
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads((folder / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether each file is as it was written; a table's name says what of, this says that it is still that."""
+    record = _record(folder)
+    if record is None or record.get("layout") != LAYOUT:
+        return False
+    try:
+        return all(digest_of_file(folder / name) == digest for name, digest in record["files"].items())
+    except OSError:
+        return False
+
+
+def _opened(folder: Path) -> VariantTable:
+    record = _record(folder)
+    if record is None:
+        raise PanelUnusable(path=folder, reason="its prepared table was removed while it was opened")
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    offsets = folder / f"{_OFFSETS}.npy"
+    return VariantTable(
+        **arrays,
+        offsets=np.load(offsets) if offsets.is_file() else None,
+        n_variants=record["n_variants"],
+        n_samples=record["n_samples"],
+        left_out=record["left_out"],
+        digest=record["panel"],
+        build=Build.parse(record["build"]),
+        folder=folder,
+    )
