@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from sluiceway import panel_command, score_command
 from sluiceway.core import settings
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
@@ -33,6 +34,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(devcluster.app, name="devcluster")
+app.add_typer(panel_command.app, name="panel")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -51,6 +53,9 @@ def options(
     """Set up what every command shares."""
     _shows_tracebacks.set(debug)
     console.show_events("DEBUG" if debug else settings.load().log_level)
+
+
+app.command()(score_command.score)
 
 
 @app.command()
