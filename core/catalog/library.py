@@ -16,8 +16,6 @@ from sluiceway.core.provenance.software import software_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import polars as pl
-
     from sluiceway.core.store.objects import ObjectStore
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".tsv", ".tsv.gz", ".scorefile", ".scorefile.gz")
@@ -35,6 +33,7 @@ class KnownScore:
     build: Build | None
     trait: str | None
     n_rows: int
+    numbers: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -55,17 +54,14 @@ class Library:
         found = [_known(source, each.facts, each.key) for each in known if each is not None]
         return tuple(found) if len(found) == len(known) else self._parse(source, file)
 
-    def rows(self, score: KnownScore) -> pl.DataFrame:
-        """Give the numbers of a score's rows, from its table or, where that is damaged, from its file."""
-        content = self._store.read(score.key)
-        if content is None:
-            self._parse(score.source, digest_of_file(score.source))
+    def numbers(self, score: KnownScore) -> ParsedScore:
+        """Give a score with its columns that are numbers, from its table or, where that is damaged, from its file."""
+        for _ in range(2):
             content = self._store.read(score.key)
-        if content is None:
-            return read_scoring_file(score.source)[score.part].rows
-        wanted = [*COLUMNS, *OPTIONAL]
-        table = read_table(content, columns=None).rows
-        return table.select(name for name in table.columns if name in wanted)
+            if content is not None:
+                return read_table(content, columns=score.numbers)
+            self._parse(score.source, digest_of_file(score.source))
+        return read_scoring_file(score.source)[score.part]
 
     def whole(self, score: KnownScore) -> ParsedScore:
         """Give a score with its header and every column of its file."""
@@ -85,6 +81,7 @@ class Library:
             "build": score.build,
             "trait": score.header.trait_reported,
             "n_rows": score.rows.height,
+            "numbers": [name for name in (*COLUMNS, *OPTIONAL) if name in score.rows.columns],
             "notes": list(score.notes),
         }
         stored = self._store.put(self._key(file, part), lambda path: write_table(score, path), facts=facts)
@@ -110,5 +107,6 @@ def _known(source: Path, facts: dict[str, Any], key: str) -> KnownScore:
         build=None if facts["build"] is None else Build(facts["build"]),
         trait=facts["trait"],
         n_rows=facts["n_rows"],
+        numbers=tuple(facts["numbers"]),
         notes=tuple(facts["notes"]),
     )

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from sluiceway.core.genetics.complex import add_complex
 from sluiceway.core.genetics.genotypes import GenotypeReader
 from sluiceway.core.genetics.match import Entries
 from sluiceway.core.genetics.ploidy import Ploidy
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from sluiceway.core.catalog.complex_rows import ComplexRow
     from sluiceway.core.genetics.panel import Panel
     from sluiceway.core.genetics.policy import Policy
     from sluiceway.core.genetics.variants import VariantTable
@@ -48,6 +50,18 @@ class Reference:
         return Entries(*(np.asarray(column) for column in columns))
 
 
+class Table(Protocol):
+    """A score: its rows, sorted by key, and those that need several variants at once."""
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The rows."""
+
+    @property
+    def complex(self) -> tuple[ComplexRow, ...]:
+        """The others."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
     """How a batch is worked through; results do not depend on it.
@@ -65,7 +79,7 @@ class How:
 
 def score_batch(
     reference: Reference,
-    scores: Sequence[Callable[[], pl.DataFrame]],
+    scores: Sequence[Callable[[], Table]],
     policy: Policy,
     how: How,
 ) -> Iterator[ScoreResult]:
@@ -73,29 +87,51 @@ def score_batch(
 
     Args:
         reference: The panel.
-        scores: Reads each table; one is let go before the next is read.
+        scores: Reads each score; one is let go before the next is read.
         policy: How to match and score.
         how: What results do not depend on.
     """
+    complex_rows: dict[int, tuple[ComplexRow, ...]] = {}
     batch = Batch(scores=len(scores), samples=reference.table.n_samples, policy=policy)
     totals = Totals(batch, reference.panel.samples.table["sex"].to_numpy())
     how.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=how.scratch, prefix="batch-") as folder:
-        stage = _staged(Path(folder), reference.ranges, scores, totals, batch)
+        stage = _staged(Path(folder), reference.ranges, _noting(scores, complex_rows), totals, batch)
         for done, part in enumerate(_partials(reference, stage, batch, how.workers), start=1):
             totals.add(part)
             if how.tell is not None:
                 how.tell(done, len(reference.ranges))
     for number in range(len(scores)):
-        yield totals.result(number)
+        result = totals.result(number)
+        yield _with_complex(reference, result, complex_rows[number], policy) if number in complex_rows else result
+
+
+def _noting(
+    scores: Iterable[Callable[[], Table]], complex_rows: dict[int, tuple[ComplexRow, ...]]
+) -> Iterator[pl.DataFrame]:
+    """Give each score's rows, and note those that need several variants at once."""
+    for number, read in enumerate(scores):
+        table = read()
+        if table.complex:
+            complex_rows[number] = table.complex
+        yield table.rows
+
+
+def _with_complex(
+    reference: Reference, result: ScoreResult, rows: tuple[ComplexRow, ...], policy: Policy
+) -> ScoreResult:
+    entries = Entries(*(np.asarray(getattr(reference.table, name)) for name in Entries._fields))
+    unrelated = reference.panel.samples.table["unrelated"].to_numpy()
+    with GenotypeReader(reference.panel, reference.table) as genotypes:
+        return add_complex(result, rows, entries, genotypes, unrelated=unrelated, policy=policy)
 
 
 def _staged(
-    folder: Path, ranges: Sequence[Range], scores: Iterable[Callable[[], pl.DataFrame]], totals: Totals, batch: Batch
+    folder: Path, ranges: Sequence[Range], scores: Iterable[pl.DataFrame], totals: Totals, batch: Batch
 ) -> Stage:
     with closing(Stage(folder, ranges)) as stage:
-        for number, read in enumerate(scores):
-            packed = pack(read(), number, batch.policy)
+        for number, rows in enumerate(scores):
+            packed = pack(rows, number, batch.policy)
             totals.reasons += count_reasons(packed.left, packed.reason, batch.scores)
             totals.mass += mass_by_reason(packed.left, packed.reason, batch.scores)
             stage.add(packed.rows)

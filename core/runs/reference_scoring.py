@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sluiceway.core.catalog.score_table import ParsedScore
     from sluiceway.core.genetics.build import Build
     from sluiceway.core.remote.clock import Clock
 
@@ -134,18 +135,12 @@ class ReferenceScoring:
 
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
         """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
-        for first in range(0, len(waiting), _SCORES_AT_ONCE):
+        firsts = range(0, len(waiting), _SCORES_AT_ONCE)
+        for number, first in enumerate(firsts):
             batch = waiting[first : first + _SCORES_AT_ONCE]
-            known = [each.score for each in batch if each.score is not None]
-            how = How(
-                scratch=self._cache / "scratch",
-                workers=self.asked.workers,
-                tell=lambda done, of: self._progress("ranges", done, of),
-            )
-            readers = [_reader(self._library, each) for each in known]
-            for each, result in zip(
-                batch, score_batch(reference, readers, self.asked.policy, how), strict=True
-            ):  # fmt: skip
+            readers = [_reader(self._library, each.score) for each in batch if each.score is not None]
+            how = self._how(batch=number, of=len(firsts))
+            for each, result in zip(batch, score_batch(reference, readers, self.asked.policy, how), strict=True):
                 if each.key is not None:
                     results.keep(self.store, each.key, result)
 
@@ -214,6 +209,12 @@ class ReferenceScoring:
         sealed = manifest.model_copy(update={"outputs": manifests.files_of(self.asked.out)})
         manifests.write(sealed, self.asked.out)
 
+    def _how(self, *, batch: int, of: int) -> How:
+        def tell(done: int, ranges: int) -> None:
+            self._progress("ranges", batch * ranges + done, of * ranges)
+
+        return How(scratch=self._cache / "scratch", workers=self.asked.workers, tell=tell)
+
     def _write_report(
         self, manifest: manifests.Manifest, summary: Summary, policy: dict[str, object], panel: dict[str, object]
     ) -> None:
@@ -280,8 +281,8 @@ def files_of(given: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _reader(library: Library, score: KnownScore) -> Callable[[], pl.DataFrame]:
-    return lambda: library.rows(score)
+def _reader(library: Library, score: KnownScore) -> Callable[[], ParsedScore]:
+    return lambda: library.numbers(score)
 
 
 def _stem(file: Path) -> str:
