@@ -1,0 +1,121 @@
+"""The main job from end to end, on the synthetic panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sluiceway.core.errors import InputMissing, OutputBusy
+from sluiceway.core.genetics.policy import Policy
+from sluiceway.core.genetics.synthetic import make_panel
+from sluiceway.core.genetics.synthetic_scores import BROKEN, OTHER_BUILD, make_scores
+from sluiceway.core.provenance import manifest
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.store.lock import exclusive
+from tests.conftest import User
+
+TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    make_panel(folder / "panel", variants=6_000, people=120)
+    make_scores(folder / "scores", folder / "panel")
+    return folder
+
+
+@pytest.fixture
+def place(user: User) -> Path:
+    """A home and a cache of this test alone."""
+    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
+    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
+    return user.folder
+
+
+def asked(synthetic: Path, out: Path, **changes: object) -> Asked:
+    return Asked(**{"panel": synthetic / "panel", "scores": (synthetic / "scores",), "out": out, **changes})  # type: ignore[arg-type]
+
+
+def run(wish: Asked) -> Summary:
+    return ReferenceScoring(wish, clock=SystemClock()).run()
+
+
+def contents(out: Path) -> list[bytes]:
+    return [(out / name).read_bytes() for name in TABLES]
+
+
+def test_a_second_run_finds_everything_there_and_gives_the_same_bytes(synthetic: Path, place: Path) -> None:
+    first = run(asked(synthetic, place / "one"))
+    second = run(asked(synthetic, place / "two"))
+    assert (first.n_cached, second.n_cached) == (0, second.n_total - second.n_failed)
+    assert contents(place / "one") == contents(place / "two")
+
+
+def test_workers_do_not_change_a_bit(synthetic: Path, place: Path) -> None:
+    run(asked(synthetic, place / "one", workers=1))
+    run(asked(synthetic, place / "eight", workers=8, use_cache=False))
+    assert contents(place / "one") == contents(place / "eight")
+
+
+def test_broken_files_and_other_builds_are_failures_with_their_reasons(synthetic: Path, place: Path) -> None:
+    summary = run(asked(synthetic, place / "out"))
+    failed = summary.quality.filter(pl.col("status") == "failed")
+    assert failed.height == summary.n_failed == len(BROKEN) + 1
+    assert any("on GRCh37, the panel on GRCh38" in reason for reason in failed["reason"])
+    assert OTHER_BUILD in failed["pgs_id"].to_list()
+
+
+def test_reasons_add_up_to_the_rows_of_every_score(synthetic: Path, place: Path) -> None:
+    quality = run(asked(synthetic, place / "out")).quality.filter(pl.col("status") != "failed")
+    reasons = [name for name in quality.columns if name.startswith("rows_")]
+    assert (quality.select(pl.sum_horizontal(reasons)).to_series() == quality["rows"]).all()
+    assert (quality.select(pl.sum_horizontal("matched", "excluded", "unmatched")).to_series() == quality["rows"]).all()
+
+
+def test_each_score_has_a_line_for_everybody_and_adds_to_nothing_unknown(synthetic: Path, place: Path) -> None:
+    summary = run(asked(synthetic, place / "out"))
+    scores = pl.read_parquet(place / "out" / "scores.parquet")
+    assert scores.height == 120 * (summary.n_total - summary.n_failed)
+    assert scores["sum"].is_finite().all()
+
+
+@pytest.mark.parametrize("part", ["payload", "record.json"])
+def test_a_damaged_result_is_scored_again(synthetic: Path, place: Path, part: str) -> None:
+    """Red on: core/store/objects.py: `if digest != stored.digest` -> `if False`."""
+    run(asked(synthetic, place / "one"))
+    victim = next((place / "home" / "store").rglob(part))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    summary = run(asked(synthetic, place / "two"))
+    assert summary.n_cached == summary.n_total - summary.n_failed - 1
+    assert contents(place / "one") == contents(place / "two")
+
+
+def test_another_policy_scores_anew_and_another_way_to_show_does_not(synthetic: Path, place: Path) -> None:
+    run(asked(synthetic, place / "out"))
+    assert run(asked(synthetic, place / "out", policy=Policy(missing="skip"))).n_cached == 0
+    shown = run(asked(synthetic, place / "out", policy=Policy(male_x=1, min_overlap=0.5)))
+    assert shown.n_cached == shown.n_total - shown.n_failed
+
+
+def test_the_manifest_names_every_input_and_output(synthetic: Path, place: Path) -> None:
+    summary = run(asked(synthetic, place / "out"))
+    sealed = manifest.read(place / "out" / "manifest.json")
+    assert {each.name for each in sealed.outputs or ()} == {*TABLES, "report.html"}
+    assert len(sealed.inputs or ()) == 1 + summary.n_total - summary.n_failed
+    assert sealed.counts.n_failed == summary.n_failed
+
+
+def test_a_folder_that_another_run_writes_is_refused(synthetic: Path, place: Path) -> None:
+    with exclusive(place / "out", purpose="score"), pytest.raises(OutputBusy):
+        run(asked(synthetic, place / "out"))
+
+
+def test_a_scoring_file_that_is_not_there_is_named(synthetic: Path, place: Path) -> None:
+    with pytest.raises(InputMissing, match="absent"):
+        run(asked(synthetic, place / "out", scores=(place / "absent.txt",)))
