@@ -45,6 +45,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many files.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads.")] = os.cpu_count() or 1,
+    match_log: Annotated[bool, typer.Option("--match-log", help="Keep what became of every row.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score again what is scored already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be scored, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -62,6 +63,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         limit=limit,
         workers=workers,
         use_cache=not no_cache,
+        match_log=match_log,
     )
     if dry_run:
         with _progress() as progress:
@@ -128,3 +130,9 @@ def _print(summary: Summary, *, as_json: bool) -> None:
         f"{summary.n_total} scores: {summary.n_ok} ok, {summary.n_failed} failed; {summary.n_cached} were there already."
     )
     answer.print(f"Results: {summary.out} (report.html is the place to begin)")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "" if value is None else str(value)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from sluiceway.core.genetics.alleles import allele_code, packed_keys
-from sluiceway.core.genetics.match import ROW, Entries, Reason, match
+from sluiceway.core.genetics.match import ROW, Entries, Matches, Reason, match
 from sluiceway.core.genetics.model import Model
 from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.totals import ScoreResult
@@ -71,28 +71,38 @@ def add_complex(
     return ScoreResult(people=_added(result.people, total, missed, scored), reasons=reasons, mass=mass, used=used)
 
 
+def reason_of(row: ComplexRow, entries: Entries, policy: Policy) -> Reason:
+    """Tell whether every component of a row is found; the first that is not gives the reason."""
+    reason, _ = _components(row, entries, policy)
+    return reason
+
+
+def _components(row: ComplexRow, entries: Entries, policy: Policy) -> tuple[Reason, Matches]:
+    """Find every component, in the row's order."""
+    probes = _probes([each for part in row.parts for each in part])
+    found = match(probes, entries, policy.model_copy(update={"duplicates": "sum", "no_other_allele": "one"}))
+    order = np.argsort(probes["row"])
+    ordered = Matches(reason=found.reason[order], type=found.type[order], entry=found.entry[order])
+    unmatched = [Reason(each) for each in ordered.reason[~ordered.is_matched]]
+    return (unmatched[0] if unmatched else Reason.COMPLEX), ordered
+
+
 def _found(
     row: ComplexRow, entries: Entries, genotypes: GenotypeReader, policy: Policy
 ) -> tuple[Reason, list[list[_Carried]]]:
-    """Find every component, and who carries it; the first that is not found gives the reason."""
-    components = [each for part in row.parts for each in part]
-    probes = _probes(components)
-    found = match(probes, entries, policy.model_copy(update={"duplicates": "sum", "no_other_allele": "one"}))
-    for reason in found.reason[np.argsort(probes["row"])]:
-        if not reason < Reason.AMBIGUOUS:
-            return Reason(reason), []
-    order = np.argsort(probes["row"])
-    entry, kind = found.entry[order], found.type[order]
-    allele = np.where(kind % 2 == 0, 0, entries.allele[entry])
-    variants, place = np.unique(entries.variant[entry], return_inverse=True)
+    """Find every component, and who carries it."""
+    reason, found = _components(row, entries, policy)
+    if reason is not Reason.COMPLEX:
+        return reason, []
+    allele = np.where(found.type % 2 == 0, 0, entries.allele[found.entry])
+    variants, place = np.unique(entries.variant[found.entry], return_inverse=True)
     alleles, phased = genotypes.phased(variants)
     pairs = alleles.reshape(len(variants), -1, 2)
-    carried = [
+    carried = iter(
         _Carried(copies=pairs[at] == which, is_called=pairs[at][:, 0] >= 0, is_phased=phased[at])
         for at, which in zip(place, allele, strict=True)
-    ]
-    rest = iter(carried)
-    return Reason.COMPLEX, [[next(rest) for _ in part] for part in row.parts]
+    )
+    return reason, [[next(carried) for _ in part] for part in row.parts]
 
 
 def _probes(components: Sequence[Component]) -> NDArray[np.void]:

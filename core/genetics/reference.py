@@ -49,6 +49,11 @@ class Reference:
         columns = (getattr(self.table, name)[part.low : part.high] for name in Entries._fields)
         return Entries(*(np.asarray(column) for column in columns))
 
+    @property
+    def all_entries(self) -> Entries:
+        """Give every entry; they stay on disk until they are looked at."""
+        return Entries(*(np.asarray(getattr(self.table, name)) for name in Entries._fields))
+
 
 class Table(Protocol):
     """A score: its rows, sorted by key, and those that need several variants at once."""
@@ -120,7 +125,7 @@ def _noting(
 def _with_complex(
     reference: Reference, result: ScoreResult, rows: tuple[ComplexRow, ...], policy: Policy
 ) -> ScoreResult:
-    entries = Entries(*(np.asarray(getattr(reference.table, name)) for name in Entries._fields))
+    entries = reference.all_entries
     unrelated = reference.panel.samples.table["unrelated"].to_numpy()
     with GenotypeReader(reference.panel, reference.table) as genotypes:
         return add_complex(result, rows, entries, genotypes, unrelated=unrelated, policy=policy)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -14,6 +16,7 @@ from sluiceway.core.catalog.library import SUFFIXES, KnownScore, Library
 from sluiceway.core.errors import InputMissing, ScoringFileBroken
 from sluiceway.core.events import tell
 from sluiceway.core.genetics import results
+from sluiceway.core.genetics.match_log import match_log
 from sluiceway.core.genetics.panel import open_panel
 from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.reference import How, Reference, score_batch
@@ -29,7 +32,6 @@ from sluiceway.core.store.objects import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from sluiceway.core.catalog.score_table import ParsedScore
     from sluiceway.core.genetics.build import Build
@@ -39,7 +41,8 @@ _log = logging.getLogger(__name__)
 
 _SCORES_AT_ONCE: Final = 512
 """Scores in a batch: what bounds memory and scratch space, however many scores there are."""
-_ATTEMPTS: Final = 3
+_SHOWN: Final = 200
+"""Rows left out that the report names, the heaviest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Asked:
     limit: int | None = None
     workers: int = 2
     use_cache: bool = True
+    match_log: bool = False
     synthetic: bool = False
 
 
@@ -106,6 +110,7 @@ class ReferenceScoring:
             planned = self.plan(reference)
             waiting = self.waiting(planned)
             self.score(reference, waiting)
+            self.log_matches(reference, planned)
             summary = self.lay_out(reference, planned, n_cached=len(planned) - len(waiting))
         self.seal(reference, planned, summary, usage)
         return summary
@@ -143,6 +148,24 @@ class ReferenceScoring:
             for each, result in zip(batch, score_batch(reference, readers, self.asked.policy, how), strict=True):
                 if each.key is not None:
                     results.keep(self.store, each.key, result)
+
+    def log_matches(self, reference: Reference, planned: Sequence[Planned]) -> None:
+        """Write what became of every row of every score, where that is asked for; one score is held at a time."""
+        target = self.asked.out / "matches.parquet"
+        if not self.asked.match_log:
+            target.unlink(missing_ok=True)
+            return
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._cache, prefix="matches-") as folder:
+            known = [each.score for each in planned if each.score is not None]
+            for number, score in enumerate(known):
+                log = match_log(reference, self._library.whole(score), self.asked.policy)
+                log.write_parquet(Path(folder) / f"{number:06}.parquet")
+                self._progress("match log", number + 1, len(known))
+            if known:
+                partial = self.asked.out / ".matches.parquet"
+                pl.scan_parquet(Path(folder) / "*.parquet").sink_parquet(partial, compression="zstd")
+                partial.replace(target)
 
     def lay_out(self, reference: Reference, planned: Sequence[Planned], *, n_cached: int) -> Summary:
         """Write the tables."""
@@ -227,11 +250,19 @@ class ReferenceScoring:
             synthetic=self.asked.synthetic,
             quality=summary.quality,
             distributions=pl.read_parquet(self.asked.out / "distributions.parquet"),
+            matches=self._heaviest_left_out(),
             manifest=told,
             policy=policy,  # type: ignore[arg-type]
             panel=panel,  # type: ignore[arg-type]
         )
         write_whole(self.asked.out / "report.html", render(report).encode())
+
+    def _heaviest_left_out(self) -> pl.DataFrame | None:
+        if not self.asked.match_log or not (self.asked.out / "matches.parquet").is_file():
+            return None
+        rows = pl.scan_parquet(self.asked.out / "matches.parquet").filter(pl.col("match_status") != "matched")
+        heaviest = rows.sort(pl.col("effect_weight").abs(), descending=True, nulls_last=True).head(_SHOWN)
+        return heaviest.rename({"effect_weight": "weight"}).collect()
 
     def _plan_file(self, file: Path, reference: Reference) -> Iterator[Planned]:
         try:

@@ -103,6 +103,16 @@ def test_another_policy_scores_anew_and_another_way_to_show_does_not(synthetic: 
     assert shown.n_cached == shown.n_total - shown.n_failed
 
 
+def test_the_match_log_tells_of_every_row_what_the_counts_tell(synthetic: Path, place: Path) -> None:
+    quality = run(asked(synthetic, place / "out", match_log=True)).quality.filter(pl.col("status") != "failed")
+    log = pl.read_parquet(place / "out" / "matches.parquet")
+    counted = log.group_by("pgs_id", "reason").len()
+    for name, reason, count in counted.iter_rows():
+        assert quality.filter(pl.col("pgs_id") == name)[f"rows_{reason}"].item() == count
+    assert log.height == quality["rows"].sum()
+    assert log.filter(pl.col("match_status") == "matched", pl.col("effect_type") == "additive")["id"].null_count() == 0
+
+
 def test_the_manifest_names_every_input_and_output(synthetic: Path, place: Path) -> None:
     summary = run(asked(synthetic, place / "out"))
     sealed = manifest.read(place / "out" / "manifest.json")
