@@ -127,7 +127,7 @@ def _print(summary: Summary, *, as_json: bool) -> None:
     answer = console.for_results()
     answer.print(table)
     answer.print(
-        f"{summary.n_total} scores: {summary.n_ok} ok, {summary.n_failed} failed; {summary.n_cached} were there already."
+        f"{summary.n_total} scores: {summary.n_ok} ok, {summary.n_failed} failed; {summary.n_cached} from before."
     )
     answer.print(f"Results: {summary.out} (report.html is the place to begin)")
 
