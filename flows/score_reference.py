@@ -1,0 +1,78 @@
+"""The flow of the main job: every score given, against everybody of a reference panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from sluiceway.core.checkout import require_one_tree
+from sluiceway.core.genetics.build import Build
+from sluiceway.core.genetics.policy import NAMED, Policy
+from sluiceway.core.provenance.usage import Usage
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.store.lock import exclusive
+from sluiceway.tasks import run_log, scoring
+from sluiceway.tasks.progress import ProgressArtifacts
+
+_CATALOGUE = NAMED["catalogue"]
+
+
+@flow(log_prints=False)
+def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
+    panel: Path,
+    scores: list[Path],
+    out: Path = Path("data/output/score"),
+    policy: Policy = _CATALOGUE,
+    build: Build | None = None,
+    population: str | None = None,
+    unrelated: Path | None = None,
+    limit: int | None = None,
+    workers: int = 2,
+    use_cache: bool = True,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
+    synthetic: bool = False,  # noqa: FBT001, FBT002
+) -> Summary:
+    """Score every given score against everybody of a reference panel, in one pass over its genotypes.
+
+    Args:
+        panel: What the names of the panel's files begin with, on the machine where this flow runs.
+        scores: Scoring files, and folders of them.
+        out: The folder for the results.
+        policy: How rows are matched to variants, and what a missing genotype counts.
+        build: The panel's build, where its files do not tell it.
+        population: The sample file's column of populations, where it is not found by its name.
+        unrelated: A list of people to leave out of the distributions as relatives.
+        limit: Only the first so many scoring files.
+        workers: Threads.
+        use_cache: Take results that are there already instead of scoring again.
+        synthetic: Say on the report that the genotypes and scores are invented.
+
+    Returns:
+        How it went.
+    """
+    require_one_tree(__file__)
+    run_log.show_events()
+    clock = SystemClock()
+    asked = Asked(
+        panel=panel,
+        scores=tuple(scores),
+        out=out,
+        policy=policy,
+        build=build,
+        population=population,
+        unrelated=unrelated,
+        limit=limit,
+        workers=workers,
+        use_cache=use_cache,
+        synthetic=synthetic,
+    )
+    run = ReferenceScoring(asked, clock=clock, progress=ProgressArtifacts(clock, key="reference-scores"))
+    with exclusive(out, purpose="score"), Usage(clock) as usage:
+        reference = scoring.prepare_panel(run)
+        planned = scoring.plan_scores(run, reference)
+        n_cached = scoring.score_batches(run, reference, planned)
+        summary = scoring.summarise_distributions(run, reference, planned, n_cached)
+    scoring.write_manifest(run, reference, planned, summary, usage)
+    scoring.show_summary(summary)
+    return summary

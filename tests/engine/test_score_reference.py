@@ -1,0 +1,149 @@
+"""The flow score_reference in a real Prefect engine: the direct run's bytes, and a page that tells how it went."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact
+from prefect.utilities.callables import parameter_schema
+
+from sluiceway.core.catalog.library import Library
+from sluiceway.core.catalog.score_table import ParsedScore
+from sluiceway.core.events import ROOT as EVENTS
+from sluiceway.core.genetics.panel import open_panel
+from sluiceway.core.genetics.policy import NAMED, Policy
+from sluiceway.core.genetics.reference import How, Reference, score_batch
+from sluiceway.core.genetics.rows import Stage, pack
+from sluiceway.core.genetics.score import Batch
+from sluiceway.core.genetics.synthetic import make_panel
+from sluiceway.core.genetics.synthetic_scores import BROKEN, RULES, make_scores
+from sluiceway.core.genetics.variants import prepare
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.store.objects import ObjectStore
+from sluiceway.flows.score_reference import score_reference
+from sluiceway.tasks import scoring
+from tests.conftest import User
+
+TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    log = logging.getLogger(EVENTS)
+    before = log.handlers[:], log.propagate
+    yield
+    log.handlers[:], log.propagate = before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invented:
+    panel: Path
+    scores: Path
+
+
+@pytest.fixture(scope="module")
+def invented(tmp_path_factory: pytest.TempPathFactory) -> Invented:
+    folder = tmp_path_factory.mktemp("invented")
+    make_panel(folder / "panel", variants=8_000, people=60)
+    make_scores(folder / "scores", folder / "panel")
+    return Invented(panel=folder / "panel", scores=folder / "scores")
+
+
+@pytest.fixture
+def nothing_cached(user: User) -> Path:
+    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
+    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
+    return user.folder
+
+
+@pytest.mark.parametrize("policy", NAMED)
+def test_the_flow_writes_the_same_bytes_as_the_direct_run(
+    invented: Invented, nothing_cached: Path, policy: str
+) -> None:
+    direct, flow = nothing_cached / "direct", nothing_cached / "flow"
+    asked = Asked(panel=invented.panel, scores=(invented.scores,), out=direct, policy=NAMED[policy])
+    ReferenceScoring(asked, clock=SystemClock()).run()
+    summary = score_reference(invented.panel, [invented.scores], flow, policy=NAMED[policy], use_cache=False)
+    assert (summary.n_total, summary.n_cached) == (len(RULES) + 1, 0)
+    for table in TABLES:
+        assert (flow / table).read_bytes() == (direct / table).read_bytes(), table
+
+
+def test_a_second_run_finds_everything_cached_and_writes_the_same_tables(
+    invented: Invented, nothing_cached: Path
+) -> None:
+    first, second = (
+        score_reference(invented.panel, [invented.scores], nothing_cached / out) for out in ("first", "second")
+    )
+    assert (first.n_cached, second.n_cached) == (0, first.n_total - first.n_failed)
+    assert second.n_failed > len(BROKEN)
+    for table in TABLES:
+        assert (first.out / table).read_bytes() == (second.out / table).read_bytes(), table
+
+
+async def artifacts(flow_run_id: UUID) -> dict[str, Artifact]:
+    only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+    async with get_client() as client:
+        return {str(each.key): each for each in await client.read_artifacts(artifact_filter=only)}
+
+
+async def test_the_runs_page_shows_progress_quality_and_where_the_report_is(
+    invented: Invented, nothing_cached: Path
+) -> None:
+    out = nothing_cached / "out"
+    state = score_reference(invented.panel, [invented.scores], out, return_state=True)
+    summary = await state.aresult()
+    assert isinstance(summary, Summary)
+    assert state.state_details.flow_run_id is not None
+    shown = await artifacts(state.state_details.flow_run_id)
+    assert f"| {summary.n_total} | {summary.n_ok} | {summary.n_failed} | 0 |" in str(shown["reference-scores"].data)
+    assert str(out / "report.html") in str(shown["reference-scores"].data)
+    lines = json.loads(str(shown["reference-scores-quality"].data))
+    assert {line["pgs_id"] for line in lines} == set(summary.quality["pgs_id"])
+    assert lines[0]["status"] != "ok"
+    for kind in ("panel", "scoring-files", "ranges"):
+        assert shown[f"reference-scores-{kind}"].data == 100.0, kind
+
+
+def test_the_form_describes_every_choice_of_the_policy() -> None:
+    schema = parameter_schema(score_reference).model_dump()
+    assert all(each.get("description") for each in schema["properties"].values())
+    choices = schema["definitions"]["Policy"]["properties"]
+    assert set(choices) == set(Policy.model_fields)
+    assert all(each["description"] for each in choices.values())
+
+
+def itself(score: ParsedScore) -> ParsedScore:
+    return score
+
+
+def test_ranges_scored_one_by_one_add_up_to_the_batchs_result(invented: Invented, tmp_path: Path) -> None:
+    panel = open_panel(invented.panel)
+    reference = Reference.of(panel, prepare(panel, tmp_path / "panels", tell=None))
+    library = Library(ObjectStore(tmp_path / "library"))
+    files = [invented.scores / f"{each}_hmPOS_GRCh38.txt.gz" for each in ("PGS900001", "PGS900014", "PGS900025")]
+    parsed = [library.numbers(each) for file in files for each in library.load(file)]
+    batch = Batch(scores=len(parsed), samples=panel.samples.n, policy=Policy())
+    (tmp_path / "rows").mkdir()
+    with closing(Stage(tmp_path / "rows", reference.ranges)) as stage:
+        for number, table in enumerate(parsed):
+            stage.add(pack(table.rows, number, Policy()).rows)
+    partials = [scoring.score_range.fn(tmp_path / "rows", reference, part, batch) for part in reference.ranges]
+    added = scoring.reduce_ranges.fn(reference, partials, batch)
+    expected = score_batch(
+        reference, [partial(itself, each) for each in parsed], Policy(), How(scratch=tmp_path / "scratch")
+    )
+    for one, other in zip(added, expected, strict=True):
+        assert one.people.equals(other.people)
+        assert one.used == other.used
