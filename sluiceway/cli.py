@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,10 +61,11 @@ app.command()(score_command.score)
 
 @app.command()
 def demo(
-    headless: Annotated[bool, typer.Option("--headless", help="Without Prefect's pages and without a pause.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder for its data and its results.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Without Prefect and without a pause.")] = False,
 ) -> None:
-    """Run a small example from end to end and say where its result is."""
-    asyncio.run(demonstration.run_demo(headless=headless))
+    """Score invented scores on an invented panel, from end to end, and say where the report is."""
+    asyncio.run(demonstration.run_demo(out=out, headless=headless))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`sluiceway demo` as a user runs it: address first, then result, nothing left running."""
+"""`sluiceway demo` as a user runs it: address first, report last, nothing left running."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ def environment(home: Path) -> dict[str, str]:
     """What a new user has: no server anywhere."""
     home.mkdir()
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
-    return {**own, "SLUICEWAY_HOME": str(home), "PREFECT_HOME": str(home / "client")}
+    return {
+        **own,
+        "SLUICEWAY_HOME": str(home),
+        "SLUICEWAY_CACHE_DIR": str(home / "cache"),
+        "PREFECT_HOME": str(home / "client"),
+    }
 
 
 def servers(home: Path) -> list[int]:
@@ -34,20 +39,46 @@ def servers(home: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("options", [[], ["--headless"]], ids=["with pages", "headless"])
-def test_the_demo_runs_and_says_where_its_result_is(tmp_path: Path, options: list[str]) -> None:
-    own = environment(tmp_path / "home")
+def demo(tmp_path: Path, *options: str, **environment: str) -> str:
     done = subprocess.run(
-        [COMMAND, "demo", *options], cwd=tmp_path, env=own, input="", capture_output=True, text=True, check=False
+        [COMMAND, "demo", *options],
+        cwd=tmp_path,
+        env=environment,
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("Prefect: http://127.0.0.1:")
-    result = re.search(r"^Result: (.+)$", done.stdout, re.MULTILINE)
-    assert result is not None
-    assert Path(result[1]) == tmp_path / "data" / "output" / "demo" / "stdout.txt"
-    assert "sum: 42" in Path(result[1]).read_text()
+    return done.stdout
+
+
+def report(said: str) -> Path:
+    found = re.search(r"^Report: (.+)$", said, re.MULTILINE)
+    assert found is not None
+    return Path(found[1])
+
+
+def test_the_demo_runs_and_says_first_where_prefect_is_and_last_where_the_report_is(tmp_path: Path) -> None:
+    said = demo(tmp_path, **environment(tmp_path / "home"))
+    assert said.startswith("Prefect: http://127.0.0.1:")
+    assert "The data are synthetic" in said
+    assert report(said) == tmp_path / "data" / "output" / "demo" / "results" / "report.html"
+    assert report(said).is_file()
     assert servers(tmp_path / "home") == []
+
+
+def test_the_headless_demo_needs_no_prefect_and_its_second_run_finds_everything_cached(tmp_path: Path) -> None:
+    own = environment(tmp_path / "home")
+    first = demo(tmp_path, "--headless", "--out", "here", **own)
+    assert "40 scored now, 0 cached." in first
+    assert report(first) == tmp_path / "here" / "results" / "report.html"
+    tables = {each: each.read_bytes() for each in report(first).parent.glob("*.parquet")}
+    assert len(tables) == 3
+    assert "Everything was cached: all 40 results" in demo(tmp_path, "--headless", "--out", "here", **own)
+    assert tables == {each: each.read_bytes() for each in tables}
+    assert not (tmp_path / "home" / "prefect").exists()
+    assert not (tmp_path / "home" / "client").exists()
 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
