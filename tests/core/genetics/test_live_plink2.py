@@ -24,10 +24,13 @@ from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.totals import ScoreResult
 from tests.conftest import Missing
 from tests.core.genetics.scored import assert_printed_as, counted, opened, scored, sscore
+from tests.panels import Row, write_pgen
 
 pytestmark = pytest.mark.plink2
 
 VARIANTS, PEOPLE = 3_000, 150
+EVERY = tuple(Ploidy)
+SEVERAL = "0/2 1/2 1/2 2/2 0/1 . ."
 POLICY = Policy(ambiguous="keep", flip=False, multiallelic="keep")
 Effect = Literal["alt", "ref", "either"]
 
@@ -42,14 +45,12 @@ class Drawn:
 
 
 class Live:
-    """The panel, with names that tell its rows apart, and plink2 beside it."""
+    """A panel whose rows are named v0, v1 and so on, and plink2 beside it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.prefix = folder / "panel"
-        make_panel(self.prefix, variants=VARIANTS, people=PEOPLE, seed=11)
-        _name_rows(self.prefix.with_suffix(".pvar"))
-        self.reference: Reference = opened(self.prefix, folder)
+    def __init__(self, prefix: Path) -> None:
+        self.folder = prefix.parent
+        self.prefix = prefix
+        self.reference: Reference = opened(prefix, self.folder)
         self.table = self.reference.table
 
     def draw(self, seed: int, *, effect: Effect = "either", scores: int = 1, ploidies: tuple[Ploidy, ...]) -> Drawn:
@@ -101,7 +102,7 @@ class Live:
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert f"{len(ids)} variants processed" in done.stdout
+        assert f"{len(ids)} variant{'s' * (len(ids) > 1)} processed" in done.stdout
         return sscore(score.with_name(score.name + ".sscore"))
 
     def _write_frequencies(self, frequencies: NDArray[np.float64]) -> None:
@@ -126,10 +127,21 @@ def _name_rows(pvar: Path) -> None:
 def live(missing: Missing, tmp_path_factory: pytest.TempPathFactory) -> Live:
     if shutil.which("plink2") is None:
         missing.part("plink2", why="there is no plink2", get="apt-get install plink2")
-    return Live(tmp_path_factory.mktemp("live"))
+    prefix = tmp_path_factory.mktemp("live") / "panel"
+    make_panel(prefix, variants=VARIANTS, people=PEOPLE, seed=11)
+    _name_rows(prefix.with_suffix(".pvar"))
+    return Live(prefix)
 
 
-EVERY = tuple(Ploidy)
+@pytest.fixture(scope="module")
+def odd(live: Live) -> Live:
+    """Two alleles where there is one copy, people of unknown sex, and sites with several ALTs on every chromosome."""
+    places = ("1:100", "X:50000000", "X:50000100", "Y:10000000", "Y:10000100", "MT:100", "MT:200")
+    rows = [
+        Row(place=place, ref="A", alt="G,T" if at % 2 else "G", calls=SEVERAL if at % 2 else "0/1 0/1 0/1 1/1 1/1 . .")
+        for at, place in enumerate(places)
+    ]
+    return Live(write_pgen(live.folder / "odd", "#IID SEX\nm1 1\nf1 2\nu1 0\nm2 1\nu2 0\nm3 1\nu3 0", rows))
 
 
 def test_the_panel_has_every_kind_of_place_and_missing_calls(live: Live) -> None:
@@ -204,3 +216,16 @@ def test_one_copy_counts_once(live: Live, ploidy: Ploidy) -> None:
     assert_printed_as(ours.people["sum_2"], theirs["s0_SUM"])
     assert counted(ours, skip=False) == theirs["DENOM"].to_list()
     assert counted(ours, skip=True) == theirs["ALLELE_CT"].to_list()
+
+
+@pytest.mark.parametrize("gap", ["mean", "skip"])
+@pytest.mark.parametrize("coding", [1, 2])
+@pytest.mark.parametrize("effect", ["alt", "ref", "either"])
+def test_odd_calls_and_unknown_sexes_count_as_in_plink2(odd: Live, effect: Effect, coding: int, gap: str) -> None:
+    drawn = odd.draw(8, effect=effect, ploidies=EVERY)
+    assert drawn.entries.size >= 6
+    (ours,) = odd.ours(drawn, POLICY.model_copy(update={"missing": gap}))
+    theirs = odd.theirs(drawn, odd.table.frequency, *(["no-mean-imputation"] if gap == "skip" else []), coding=coding)
+    assert_printed_as(ours.people[f"sum_{coding}"], theirs["s0_SUM"])
+    assert counted(ours, coding=coding, skip=gap == "skip") == theirs["DENOM"].to_list()
+    assert counted(ours, coding=coding, skip=True) == theirs["ALLELE_CT"].to_list()
