@@ -31,6 +31,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     limit: int | None = None,
     workers: int = 2,
     use_cache: bool = True,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
+    match_log: bool = False,  # noqa: FBT001, FBT002
     synthetic: bool = False,  # noqa: FBT001, FBT002
 ) -> Summary:
     """Score every given score against everybody of a reference panel, in one pass over its genotypes.
@@ -46,6 +47,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         limit: Only the first so many scoring files.
         workers: Threads.
         use_cache: Take results that are there already instead of scoring again.
+        match_log: Write what became of every row of every score, too.
         synthetic: Say on the report that the genotypes and scores are invented.
 
     Returns:
@@ -65,6 +67,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         limit=limit,
         workers=workers,
         use_cache=use_cache,
+        match_log=match_log,
         synthetic=synthetic,
     )
     run = ReferenceScoring(asked, clock=clock, progress=ProgressArtifacts(clock, key="reference-scores"))
@@ -72,6 +75,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         reference = scoring.prepare_panel(run)
         planned = scoring.plan_scores(run, reference)
         n_cached = scoring.score_batches(run, reference, planned)
+        scoring.log_matches(run, reference, planned)
         summary = scoring.summarise_distributions(run, reference, planned, n_cached)
     scoring.write_manifest(run, reference, planned, summary, usage)
     scoring.show_summary(summary)

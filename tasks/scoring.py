@@ -64,6 +64,12 @@ def reduce_ranges(reference: Reference, partials: Sequence[Partial], batch: Batc
 
 
 @task(cache_policy=NO_CACHE)
+def log_matches(run: ReferenceScoring, reference: Reference, planned: Sequence[Planned]) -> None:
+    """Write what became of every row of every score, where that is asked for."""
+    run.log_matches(reference, planned)
+
+
+@task(cache_policy=NO_CACHE)
 def summarise_distributions(
     run: ReferenceScoring, reference: Reference, planned: Sequence[Planned], n_cached: int
 ) -> Summary:

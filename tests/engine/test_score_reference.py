@@ -35,7 +35,7 @@ from sluiceway.flows.score_reference import score_reference
 from sluiceway.tasks import scoring
 from tests.conftest import User
 
-TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
+TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet")
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +72,11 @@ def test_the_flow_writes_the_same_bytes_as_the_direct_run(
     invented: Invented, nothing_cached: Path, policy: str
 ) -> None:
     direct, flow = nothing_cached / "direct", nothing_cached / "flow"
-    asked = Asked(panel=invented.panel, scores=(invented.scores,), out=direct, policy=NAMED[policy])
+    asked = Asked(panel=invented.panel, scores=(invented.scores,), out=direct, policy=NAMED[policy], match_log=True)
     ReferenceScoring(asked, clock=SystemClock()).run()
-    summary = score_reference(invented.panel, [invented.scores], flow, policy=NAMED[policy], use_cache=False)
+    summary = score_reference(
+        invented.panel, [invented.scores], flow, policy=NAMED[policy], use_cache=False, match_log=True
+    )
     assert (summary.n_total, summary.n_cached) == (len(RULES) + 1, 0)
     for table in TABLES:
         assert (flow / table).read_bytes() == (direct / table).read_bytes(), table
@@ -84,7 +86,8 @@ def test_a_second_run_finds_everything_cached_and_writes_the_same_tables(
     invented: Invented, nothing_cached: Path
 ) -> None:
     first, second = (
-        score_reference(invented.panel, [invented.scores], nothing_cached / out) for out in ("first", "second")
+        score_reference(invented.panel, [invented.scores], nothing_cached / out, match_log=True)
+        for out in ("first", "second")
     )
     assert (first.n_cached, second.n_cached) == (0, first.n_total - first.n_failed)
     assert second.n_failed > len(BROKEN)
