@@ -11,6 +11,7 @@
     │   ├── PolicyInvalid          a policy that was named or written cannot be followed
     │   ├── PanelUnusable          a reference panel's files cannot be used together
     │   ├── ScoringFileBroken      a scoring file cannot be read; the batch goes on without it
+    │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
     │   ├── OutputBusy             another run is writing to that folder
     │   └── MixedInstall           a flow from one tree would run with the core of another
@@ -166,6 +167,22 @@ class ScoringFileBroken(UsageProblem):
         """Name the file, the line where one is known, and the reason."""
         where = f"{str(self.path)!r}" if self.line is None else f"{str(self.path)!r}, line {self.line}"
         return f"the scoring file {where} cannot be used: {self.reason}. Its scores are left out; the others go on."
+
+
+@dataclass(kw_only=True, eq=False)
+class QueryRefused(UsageProblem):
+    """A question in SQL about a folder of results cannot be answered."""
+
+    folder: Path
+    reason: str
+    tables: str
+
+    def __str__(self) -> str:
+        """Name the folder, the reason, and the tables that are there."""
+        return (
+            f"the question about {str(self.folder)!r} was not answered: {self.reason}. The tables there are: "
+            f"{self.tables}; 'DESCRIBE name' tells a table's columns."
+        )
 
 
 @dataclass(kw_only=True, eq=False)

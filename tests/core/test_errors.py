@@ -52,6 +52,7 @@ VALUES: dict[str, object] = {
     "daemon": "munged",
     "log": Path("/var/x/log"),
     "tail": "bad key",
+    "tables": "quality, scores",
 }
 
 
