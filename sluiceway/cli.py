@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from sluiceway import panel_command, score_command
+from sluiceway import panel_command, query_command, score_command
 from sluiceway.core import settings
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
@@ -57,6 +57,7 @@ def options(
 
 
 app.command()(score_command.score)
+app.command()(query_command.query)
 
 
 @app.command()
