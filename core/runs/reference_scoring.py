@@ -269,7 +269,9 @@ class ReferenceScoring:
             known = self._library.load(file)
         except ScoringFileBroken as error:
             tell(_log, "scoring file left out", level=logging.WARNING, file=str(file), reason=error.reason)
-            yield Planned(name=_stem(file), score=None, key=None, failure=str(error))
+            # Where the file lies is not told: the same work gives the same bytes in any folder.
+            said = error.reason if error.line is None else f"line {error.line}: {error.reason}"
+            yield Planned(name=_stem(file), score=None, key=None, failure=f"the scoring file cannot be used: {said}")
             return
         for score in known:
             panel_build = reference.panel.build
