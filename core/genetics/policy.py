@@ -22,8 +22,8 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    match: Literal["position", "id"] = Field(
-        default="position", description="Find a row's variant by position and alleles, or by its rsID and alleles."
+    match: Literal["position"] = Field(
+        default="position", description="Find a row's variant by its position and alleles."
     )
     ambiguous: Literal["drop", "keep", "frequency"] = Field(
         default="drop",
