@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,9 @@ from tests.core.catalog.test_complex_rows import APOE, INTERACTION
 @pytest.fixture
 def score(tmp_path: Path) -> ParsedScore:
     return parse(tmp_path, PLAIN, INTERACTION, APOE, {**PLAIN, "chr_name": "é"}, header={**HEADER, "note": "naïve"})
+
+
+BESIDES_ROWS = [each.name for each in fields(ParsedScore) if each.name != "rows"]
 
 
 def test_a_table_gives_back_the_score(score: ParsedScore, tmp_path: Path) -> None:
