@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +26,7 @@ def test_a_table_gives_back_the_score(score: ParsedScore, tmp_path: Path) -> Non
     write_table(score, tmp_path / "score.parquet")
     for back in (read_table(tmp_path / "score.parquet"), read_table((tmp_path / "score.parquet").read_bytes())):
         assert back.rows.equals(score.rows)
-        assert replace(back, rows=score.rows) == score
+        assert all(getattr(back, name) == getattr(score, name) for name in BESIDES_ROWS)
         assert content_digest(back) == content_digest(score)
 
 
