@@ -191,7 +191,12 @@ class ObjectStore:
                 staging = Path(tempfile.mkdtemp(dir=self._incoming))
                 # Another process may sweep it before it is locked; then there is another.
                 with contextlib.suppress(OutputBusy):
-                    undo.enter_context(exclusive(staging, purpose="store"))
+                    try:
+                        undo.enter_context(exclusive(staging, purpose="store"))
+                    except StorageFailed:
+                        if staging.exists():
+                            raise
+                        continue
                     undo.callback(shutil.rmtree, staging, ignore_errors=True)
                     return staging
 
@@ -201,7 +206,8 @@ class ObjectStore:
             return
         self._swept = True
         for left in self._incoming.iterdir():
-            with contextlib.suppress(OutputBusy), exclusive(left, purpose="sweep"):
+            # What vanishes meanwhile was another's, who is done with it.
+            with contextlib.suppress(OutputBusy, StorageFailed), exclusive(left, purpose="sweep"):
                 shutil.rmtree(left, ignore_errors=True)
 
 
