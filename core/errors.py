@@ -14,7 +14,9 @@
     │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
     │   ├── OutputBusy             another run is writing to that folder
+    │   ├── ResourcesInvalid       something asked of Slurm is not written as Slurm takes it
     │   └── MixedInstall           a flow from one tree would run with the core of another
+    ├── OutcomeBroken              a job's outcome file is damaged or half-written
     ├── StorageFailed              a disk could not hold or give what it was asked; nothing half-written is left
     ├── RemoteError                exit code 4: a machine did not do what it was asked
     │   ├── Unreachable            no connection came about; nothing was started there
@@ -229,6 +231,34 @@ class MixedInstall(UsageProblem):
             "Results would name the wrong code. Either run the flow from a clone in an environment that has only "
             "the dependencies, or install the wheel and use a module entrypoint such as "
             "'sluiceway.flows.run_script.run_script'."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class ResourcesInvalid(UsageProblem):
+    """Something asked of Slurm is not written as Slurm takes it."""
+
+    option: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the option, what it was given, and what is wrong with that."""
+        return f"{self.option} = {self.value!r} cannot be asked of Slurm: {self.reason}. Nothing was submitted."
+
+
+@dataclass(kw_only=True, eq=False)
+class OutcomeBroken(SluicewayError):
+    """A job's outcome file is damaged or half-written."""
+
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Show how the file begins and what is wrong with it."""
+        return (
+            f"a job's outcome file cannot be read ({self.reason}); it begins: {self.text!r}. It counts for nothing: "
+            "how the job ended is asked of Slurm instead."
         )
 
 

@@ -53,6 +53,7 @@ VALUES: dict[str, object] = {
     "log": Path("/var/x/log"),
     "tail": "bad key",
     "tables": "quality, scores",
+    "option": "memory",
 }
 
 
@@ -127,6 +128,7 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
     codes = {kind.__name__: kind.exit_code for kind in kinds}
     assert codes == {
         "SluicewayError": 1,
+        "OutcomeBroken": 1,
         "StorageFailed": 1,
         "UsageProblem": 2,
         "DevclusterError": 3,

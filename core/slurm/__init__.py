@@ -1,0 +1,1 @@
+"""Jobs on a Slurm cluster: asked for, found again, watched to their end, never run twice."""
