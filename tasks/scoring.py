@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from sluiceway.core.genetics import score
-from sluiceway.core.genetics.genotypes import GenotypeReader
-from sluiceway.core.genetics.ploidy import Ploidy
+from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.ranges import Range
-from sluiceway.core.genetics.reference import Reference
-from sluiceway.core.genetics.rows import Stage
-from sluiceway.core.genetics.score import Batch, Partial
-from sluiceway.core.genetics.totals import ScoreResult, Totals
+from sluiceway.core.genetics.reference import Reference, Staged, Table, finished, score_part, stage, totals_of
+from sluiceway.core.genetics.score import Partial
+from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring, Summary
 
@@ -46,21 +42,26 @@ def score_batches(run: ReferenceScoring, reference: Reference, planned: Sequence
 
 
 @task(cache_policy=NO_CACHE)
-def score_range(folder: Path, reference: Reference, part: Range, batch: Batch) -> Partial:
-    """Give what one range of the panel adds to every score of a batch, whose rows are staged in `folder`."""
-    with closing(Stage(folder, reference.ranges)) as stage, GenotypeReader(reference.panel, reference.table) as read:
-        return score.score_range(
-            stage.rows(part.number), reference.entries(part), read, ploidy=Ploidy(part.ploidy), batch=batch
-        )
+def stage_batch(
+    reference: Reference, scores: Sequence[Callable[[], Table | None]], policy: Policy, folder: Path
+) -> Staged:
+    """Write the rows of a batch of scores into an empty folder that every `score_range` can read."""
+    return stage(reference, scores, policy, folder)
 
 
 @task(cache_policy=NO_CACHE)
-def reduce_ranges(reference: Reference, partials: Sequence[Partial], batch: Batch) -> list[ScoreResult]:
-    """Add up what the ranges give, in their order; rows that match no single variant of a range have no part in it."""
-    totals = Totals(batch, reference.panel.samples.table["sex"].to_numpy())
-    for part in partials:
-        totals.add(part)
-    return [totals.result(number) for number in range(batch.scores)]
+def score_range(reference: Reference, staged: Staged, part: Range) -> Partial:
+    """Give what one range of the panel adds to every score of a batch."""
+    return score_part(reference, staged, part)
+
+
+@task(cache_policy=NO_CACHE)
+def reduce_ranges(reference: Reference, staged: Staged, partials: Sequence[Partial]) -> list[ScoreResult]:
+    """Add up what all ranges give, in the ranges' order, and add the rows that need several variants at once."""
+    totals = totals_of(reference, staged)
+    for partial in partials:
+        totals.add(partial)
+    return list(finished(reference, staged, totals))
 
 
 @task(cache_policy=NO_CACHE)

@@ -1,11 +1,15 @@
-"""Every score of a batch against everybody of a panel: pack, stage, score range by range, add up."""
+"""Every score of a batch against everybody of a panel: stage its rows, score range by range, add up, finish.
+
+`stage`, `score_part`, `Totals.add` in the ranges' order and `finished` are the batch step by step, for whoever scores
+ranges elsewhere; `score_batch` is all of them.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,13 +21,14 @@ from sluiceway.core.genetics.match import Entries
 from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.ranges import Range, plan_ranges
 from sluiceway.core.genetics.rows import Stage, pack
-from sluiceway.core.genetics.score import Batch, Partial, count_reasons, mass_by_reason, score_range
+from sluiceway.core.genetics.score import REASONS, Batch, Partial, count_reasons, mass_by_reason, score_range
 from sluiceway.core.genetics.totals import ScoreResult, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import polars as pl
+    from numpy.typing import NDArray
 
     from sluiceway.core.catalog.complex_rows import ComplexRow
     from sluiceway.core.genetics.panel import Panel
@@ -68,23 +73,84 @@ class Table(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A batch whose ranges can be scored, here or elsewhere.
+
+    Attributes:
+        folder: Where its rows are, by range.
+        batch: What every range is told.
+        unread: The numbers of those scores that could not be read; they have no result.
+        reasons: How many rows of each score cannot match whatever the panel has, by reason.
+        mass: The same as a sum of what one more effect allele can change.
+        complex: Rows that need several variants at once, by the score's number.
+    """
+
+    folder: Path
+    batch: Batch
+    unread: frozenset[int]
+    reasons: NDArray[np.int64]
+    mass: NDArray[np.float64]
+    complex: Mapping[int, tuple[ComplexRow, ...]]
+
+
+class Scorer(Protocol):
+    """Scores ranges of a batch: with threads, or on other machines."""
+
+    def __call__(self, reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
+        """Give what each range adds, in the order of `parts`."""
+
+
+class Kept(Protocol):
+    """Keeps the running totals of a batch, so that another run can go on with them."""
+
+    def restore(self, totals: Totals, staged: Staged) -> int:
+        """Put back what was kept, and tell how many ranges are in it."""
+
+    def keep(self, totals: Totals, staged: Staged, done: int) -> None:
+        """Keep these totals of so many ranges, if it is time."""
+
+    def forget(self) -> None:
+        """Remove what was kept: every result is safe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threads:
+    """Scores ranges on this machine, so many at once; few partial results wait."""
+
+    workers: int = 1
+
+    def __call__(self, reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
+        """Give what each range adds, in order."""
+        with ThreadPoolExecutor(max_workers=self.workers) as pool:
+            waiting = []
+            for part in parts:
+                waiting.append(pool.submit(score_part, reference, staged, part))
+                if len(waiting) > self.workers:
+                    yield waiting.pop(0).result()
+            for each in waiting:
+                yield each.result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class How:
     """How a batch is worked through; results do not depend on it.
 
     Attributes:
         scratch: A folder for the batch's rows, which are removed afterwards.
-        workers: How many ranges are scored at once.
+        scorer: Scores the ranges.
         tell: Is told how many ranges are done, and of how many.
+        kept: Keeps the running totals for another run, where that is wanted.
     """
 
     scratch: Path
-    workers: int = 1
+    scorer: Scorer = field(default_factory=Threads)
     tell: Callable[[int, int], None] | None = None
+    kept: Kept | None = None
 
 
 def score_batch(
     reference: Reference,
-    scores: Sequence[Callable[[], Table]],
+    scores: Sequence[Callable[[], Table | None]],
     policy: Policy,
     how: How,
 ) -> Iterator[ScoreResult]:
@@ -92,71 +158,80 @@ def score_batch(
 
     Args:
         reference: The panel.
-        scores: Reads each score; one is let go before the next is read.
+        scores: Reads each score; one is let go before the next is read. One that gives none is passed over.
         policy: How to match and score.
         how: What results do not depend on.
     """
-    complex_rows: dict[int, tuple[ComplexRow, ...]] = {}
-    batch = Batch(scores=len(scores), samples=reference.table.n_samples, policy=policy)
-    totals = Totals(batch, reference.panel.samples.table["sex"].to_numpy())
     how.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=how.scratch, prefix="batch-") as folder:
-        stage = _staged(Path(folder), reference.ranges, _noting(scores, complex_rows), totals, batch)
-        for done, part in enumerate(_partials(reference, stage, batch, how.workers), start=1):
-            totals.add(part)
+        staged = stage(reference, scores, policy, Path(folder))
+        totals = totals_of(reference, staged)
+        begun = how.kept.restore(totals, staged) if how.kept is not None else 0
+        parts = reference.ranges[begun:]
+        for done, partial in enumerate(how.scorer(reference, staged, parts), start=begun + 1):
+            totals.add(partial)
+            if how.kept is not None:
+                how.kept.keep(totals, staged, done)
             if how.tell is not None:
                 how.tell(done, len(reference.ranges))
-    for number in range(len(scores)):
-        result = totals.result(number)
-        yield _with_complex(reference, result, complex_rows[number], policy) if number in complex_rows else result
+    yield from finished(reference, staged, totals)
+    if how.kept is not None:
+        how.kept.forget()
 
 
-def _noting(
-    scores: Iterable[Callable[[], Table]], complex_rows: dict[int, tuple[ComplexRow, ...]]
-) -> Iterator[pl.DataFrame]:
-    """Give each score's rows, and note those that need several variants at once."""
-    for number, read in enumerate(scores):
-        table = read()
-        if table.complex:
-            complex_rows[number] = table.complex
-        yield table.rows
+def stage(reference: Reference, scores: Sequence[Callable[[], Table | None]], policy: Policy, folder: Path) -> Staged:
+    """Write the rows of a batch into an empty folder, by range, and note what the ranges are not asked about."""
+    batch = Batch(scores=len(scores), samples=reference.table.n_samples, policy=policy)
+    reasons, mass = np.zeros((batch.scores, REASONS), np.int64), np.zeros((batch.scores, REASONS))
+    unread: set[int] = set()
+    complex_rows: dict[int, tuple[ComplexRow, ...]] = {}
+    with closing(Stage(folder, reference.ranges)) as rows:
+        for number, read in enumerate(scores):
+            table = read()
+            if table is None:
+                unread.add(number)
+                continue
+            if table.complex:
+                complex_rows[number] = table.complex
+            packed = pack(table.rows, number, policy)
+            reasons += count_reasons(packed.left, packed.reason, batch.scores)
+            mass += mass_by_reason(packed.left, packed.reason, batch.scores)
+            rows.add(packed.rows)
+    return Staged(
+        folder=folder, batch=batch, unread=frozenset(unread), reasons=reasons, mass=mass, complex=complex_rows
+    )
 
 
-def _with_complex(
-    reference: Reference, result: ScoreResult, rows: tuple[ComplexRow, ...], policy: Policy
-) -> ScoreResult:
-    entries = reference.all_entries
+def score_part(reference: Reference, staged: Staged, part: Range) -> Partial:
+    """Give what one range adds to every score of a batch."""
+    rows = Stage(staged.folder, ()).rows(part.number)
+    with GenotypeReader(reference.panel, reference.table) as genotypes:
+        return score_range(rows, reference.entries(part), genotypes, ploidy=Ploidy(part.ploidy), batch=staged.batch)
+
+
+def totals_of(reference: Reference, staged: Staged) -> Totals:
+    """Give totals to which the ranges of a batch are added, in their order."""
+    totals = Totals(staged.batch, reference.panel.samples.table["sex"].to_numpy())
+    totals.reasons += staged.reasons
+    totals.mass += staged.mass
+    return totals
+
+
+def finished(reference: Reference, staged: Staged, totals: Totals) -> Iterator[ScoreResult]:
+    """Give the result of each score that could be read, with its complex rows, once all ranges are added."""
     unrelated = reference.panel.samples.table["unrelated"].to_numpy()
-    with GenotypeReader(reference.panel, reference.table) as genotypes:
-        return add_complex(result, rows, entries, genotypes, unrelated=unrelated, policy=policy)
-
-
-def _staged(
-    folder: Path, ranges: Sequence[Range], scores: Iterable[pl.DataFrame], totals: Totals, batch: Batch
-) -> Stage:
-    with closing(Stage(folder, ranges)) as stage:
-        for number, rows in enumerate(scores):
-            packed = pack(rows, number, batch.policy)
-            totals.reasons += count_reasons(packed.left, packed.reason, batch.scores)
-            totals.mass += mass_by_reason(packed.left, packed.reason, batch.scores)
-            stage.add(packed.rows)
-    return stage
-
-
-def _partials(reference: Reference, stage: Stage, batch: Batch, workers: int) -> Iterator[Partial]:
-    """Score every range; partial results come in the ranges' order, and few wait at once."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting = []
-        for part in reference.ranges:
-            waiting.append(pool.submit(_score, reference, stage, batch, part))
-            if len(waiting) > workers:
-                yield waiting.pop(0).result()
-        for each in waiting:
-            yield each.result()
-
-
-def _score(reference: Reference, stage: Stage, batch: Batch, part: Range) -> Partial:
-    with GenotypeReader(reference.panel, reference.table) as genotypes:
-        return score_range(
-            stage.rows(part.number), reference.entries(part), genotypes, ploidy=Ploidy(part.ploidy), batch=batch
-        )
+    for number in range(staged.batch.scores):
+        if number in staged.unread:
+            continue
+        result = totals.result(number)
+        if number in staged.complex:
+            with GenotypeReader(reference.panel, reference.table) as genotypes:
+                result = add_complex(
+                    result,
+                    staged.complex[number],
+                    reference.all_entries,
+                    genotypes,
+                    unrelated=unrelated,
+                    policy=staged.batch.policy,
+                )
+        yield result

@@ -13,6 +13,8 @@ from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.score import REASONS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from sluiceway.core.genetics.score import Batch, Partial
@@ -67,6 +69,24 @@ class Totals:
         self.reasons += part.reasons
         self.mass += part.mass
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Give everything that was added up, by name; each array has a row per score."""
+        sums = {
+            f"{kind} {ploidy.name}": array
+            for kind, by_ploidy in (("diploid", self._diploid), ("haploid", self._haploid), ("missing", self._missing))
+            for ploidy, array in by_ploidy.items()
+        }
+        return {**sums, "used": self._used.T, "reasons": self.reasons, "mass": self.mass}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take what `state` gave in place of everything that was added up so far; the arrays become its own."""
+        for kind, by_ploidy in (("diploid", self._diploid), ("haploid", self._haploid), ("missing", self._missing)):
+            by_ploidy.clear()
+            found = {ploidy: state[name] for ploidy in Ploidy if (name := f"{kind} {ploidy.name}") in state}
+            by_ploidy.update(found)
+        self._used = np.ascontiguousarray(state["used"].T)
+        self.reasons, self.mass = state["reasons"], state["mass"]
+
     def result(self, score: int) -> ScoreResult:
         """Give one score of the batch."""
         columns: dict[str, Any] = {}
@@ -115,4 +135,5 @@ def _add(sums: dict[Ploidy, NDArray[Number]], ploidy: Ploidy, more: NDArray[Numb
     if ploidy in sums:
         sums[ploidy] += more
     else:
-        sums[ploidy] = more
+        # What came from another process may lie in memory that cannot be written.
+        sums[ploidy] = more if more.flags.writeable else more.copy()

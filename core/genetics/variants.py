@@ -78,6 +78,10 @@ class VariantTable:
     build: Build | None
     folder: Path
 
+    def __reduce__(self) -> tuple[Callable[[Path], VariantTable], tuple[Path]]:
+        """Pickle by the folder: another process maps the arrays itself."""
+        return _opened, (self.folder,)
+
     def rows_in(self, region: Region) -> NDArray[np.intp]:
         """Give the rows of a stretch of the genome, in order."""
         begin = place_key(region.chromosome, 0)
@@ -92,6 +96,10 @@ class VariantTable:
         read = [stored.slice(int(block) * _NAMES_AT_ONCE, _NAMES_AT_ONCE) for block in blocks] or [stored.head(0)]
         within = block_of * _NAMES_AT_ONCE + np.asarray(rows) % _NAMES_AT_ONCE
         return pl.concat(pl.collect_all(read)).select(pl.all().gather(within))
+
+    def ids(self) -> pl.Series:
+        """Give the id of every row, in order."""
+        return pl.read_parquet(self.folder / _NAMES, columns=["id"], glob=False)["id"]
 
 
 def prepare(panel: Panel, folder: Path, *, tell: Callable[[int, int], None] | None = None) -> VariantTable:

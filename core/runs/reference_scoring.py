@@ -19,7 +19,7 @@ from sluiceway.core.genetics import results
 from sluiceway.core.genetics.match_log import match_log
 from sluiceway.core.genetics.panel import open_panel
 from sluiceway.core.genetics.policy import Policy
-from sluiceway.core.genetics.reference import How, Reference, score_batch
+from sluiceway.core.genetics.reference import How, Reference, Threads, score_batch
 from sluiceway.core.genetics.variants import prepare, table_key
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.usage import Usage
@@ -236,7 +236,7 @@ class ReferenceScoring:
         def tell(done: int, ranges: int) -> None:
             self._progress("ranges", batch * ranges + done, of * ranges)
 
-        return How(scratch=self._cache / "scratch", workers=self.asked.workers, tell=tell)
+        return How(scratch=self._cache / "scratch", scorer=Threads(workers=self.asked.workers), tell=tell)
 
     def _write_report(
         self, manifest: manifests.Manifest, summary: Summary, policy: dict[str, object], panel: dict[str, object]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
@@ -23,10 +23,9 @@ from sluiceway.core.events import ROOT as EVENTS
 from sluiceway.core.genetics.panel import open_panel
 from sluiceway.core.genetics.policy import NAMED, Policy
 from sluiceway.core.genetics.reference import How, Reference, score_batch
-from sluiceway.core.genetics.rows import Stage, pack
-from sluiceway.core.genetics.score import Batch
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import BROKEN, RULES, make_scores
+from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.genetics.variants import prepare
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
@@ -131,22 +130,23 @@ def itself(score: ParsedScore) -> ParsedScore:
     return score
 
 
-def test_ranges_scored_one_by_one_add_up_to_the_batchs_result(invented: Invented, tmp_path: Path) -> None:
+def test_the_public_tasks_give_the_batchs_result_to_the_bit(invented: Invented, tmp_path: Path) -> None:
     panel = open_panel(invented.panel)
-    reference = Reference.of(panel, prepare(panel, tmp_path / "panels", tell=None))
+    reference = Reference.of(panel, prepare(panel, tmp_path / "panels"))
     library = Library(ObjectStore(tmp_path / "library"))
-    files = [invented.scores / f"{each}_hmPOS_GRCh38.txt.gz" for each in ("PGS900001", "PGS900014", "PGS900025")]
+    files = [each for each in sorted(invented.scores.iterdir()) if not each.name.startswith(tuple(BROKEN))]
     parsed = [library.numbers(each) for file in files for each in library.load(file)]
-    batch = Batch(scores=len(parsed), samples=panel.samples.n, policy=Policy())
-    (tmp_path / "rows").mkdir()
-    with closing(Stage(tmp_path / "rows", reference.ranges)) as stage:
-        for number, table in enumerate(parsed):
-            stage.add(pack(table.rows, number, Policy()).rows)
-    partials = [scoring.score_range.fn(tmp_path / "rows", reference, part, batch) for part in reference.ranges]
-    added = scoring.reduce_ranges.fn(reference, partials, batch)
-    expected = score_batch(
-        reference, [partial(itself, each) for each in parsed], Policy(), How(scratch=tmp_path / "scratch")
-    )
-    for one, other in zip(added, expected, strict=True):
+    assert any(each.complex for each in parsed)
+    readers = [partial(itself, each) for each in parsed]
+
+    @flow
+    def composed() -> list[ScoreResult]:
+        (tmp_path / "rows").mkdir()
+        staged = scoring.stage_batch(reference, readers, Policy(), tmp_path / "rows")
+        partials = [scoring.score_range.submit(reference, staged, part) for part in reference.ranges]
+        return scoring.reduce_ranges(reference, staged, [each.result() for each in partials])
+
+    expected = score_batch(reference, readers, Policy(), How(scratch=tmp_path / "scratch"))
+    for one, other in zip(composed(), expected, strict=True):
         assert one.people.equals(other.people)
-        assert one.used == other.used
+        assert (one.reasons, one.mass, one.used) == (other.reasons, other.mass, other.used)
