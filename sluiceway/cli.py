@@ -2,6 +2,8 @@
 
 Exit codes: 0 done; 1 the work failed; 2 what was asked for cannot be done as written; 3 this machine lacks what is
 needed; 4 a machine did not do what it was asked; 130 interrupted.
+
+Commands import what they work with when they run: nobody waits for all of it to read a page of help.
 """
 
 from __future__ import annotations
@@ -15,10 +17,8 @@ from typing import Annotated
 import typer
 
 from sluiceway import panel_command, query_command, score_command
-from sluiceway.core import settings
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
-from sluiceway.deployments import demo as demonstration
 from sluiceway.deployments.devcluster import command as devcluster
 
 _INTERRUPTED = 130
@@ -52,6 +52,8 @@ def options(
     ] = False,
 ) -> None:
     """Set up what every command shares."""
+    from sluiceway.core import settings
+
     _shows_tracebacks.set(debug)
     console.show_events("DEBUG" if debug else settings.load().log_level)
 
@@ -66,6 +68,8 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Without Prefect and without a pause.")] = False,
 ) -> None:
     """Score invented scores on an invented panel, from end to end, and say where the report is."""
+    from sluiceway.deployments import demo as demonstration
+
     asyncio.run(demonstration.run_demo(out=out, headless=headless))
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-import polars as pl
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from sluiceway.core.report import console
+if TYPE_CHECKING:
+    import polars as pl
 
 _SHOWN: Final = 100
 
@@ -25,14 +24,17 @@ def query(
     parquet: Annotated[Path | None, typer.Option("--parquet", help="Write the answer to this file instead.")] = None,
 ) -> None:
     """Ask a folder of results a question in SQL; nothing is changed, and no other file is read."""
-    # No other command needs the database, which takes a while to import.
-    from sluiceway.core.publish import query as questions  # noqa: PLC0415
+    from sluiceway.core.publish import query as questions
+    from sluiceway.core.report import console
+    from sluiceway.core.store.durable import write_whole
 
     if as_json + as_csv + (parquet is not None) > 1:
         raise typer.BadParameter("choose one of --json, --csv and --parquet")
     answer = questions.query(out, sql)
     if parquet is not None:
-        answer.write_parquet(parquet)
+        content = io.BytesIO()
+        answer.write_parquet(content)
+        write_whole(parquet, content.getvalue())
         console.for_remarks().print(f"{answer.height} rows: {parquet}", markup=False, soft_wrap=True)
     elif as_json:
         sys.stdout.write(f"{answer.write_json()}\n")
@@ -44,6 +46,8 @@ def query(
 
 def _flat(answer: pl.DataFrame) -> pl.DataFrame:
     """Write lists and the like as JSON: CSV has no other way to hold them."""
+    import polars as pl
+
     nested = [name for name, kind in answer.schema.items() if kind.is_nested()]
     return answer.with_columns(
         pl.Series(name, [None if each is None else json.dumps(each, default=str) for each in answer[name].to_list()])
@@ -52,6 +56,11 @@ def _flat(answer: pl.DataFrame) -> pl.DataFrame:
 
 
 def _print(answer: pl.DataFrame) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sluiceway.core.report import console
+
     table = Table()
     for name in answer.columns:
         table.add_column(Text(name))

@@ -7,18 +7,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from sluiceway.core import settings
-from sluiceway.core.genetics import policy as policies
 from sluiceway.core.genetics.build import Build
-from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.report import console
-from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+
+if TYPE_CHECKING:
+    from sluiceway.core.runs.reference_scoring import ReferenceScoring, Summary
 
 
 def score(  # noqa: PLR0913, PLR0917 - one per option
@@ -51,6 +47,11 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Score every given score against everybody of a reference panel, in one pass over its genotypes."""
+    from sluiceway.core import settings
+    from sluiceway.core.genetics import policy as policies
+    from sluiceway.core.remote.clock import SystemClock
+    from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+
     changes = {"match": match, "ambiguous": ambiguous, "missing": missing, "male_x": male_x}
     asked = Asked(
         panel=panel,
@@ -80,6 +81,10 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar for each kind of work that tells how far it is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    from sluiceway.core.report import console
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console.for_remarks(), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
@@ -108,6 +113,10 @@ def _print_plan(plan: dict[str, str], *, as_json: bool) -> None:
 
 
 def _print(summary: Summary, *, as_json: bool) -> None:
+    from rich.table import Table
+
+    from sluiceway.core.report import console
+
     facts = {
         "out": str(summary.out),
         "n_total": summary.n_total,

@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from sluiceway import cli
@@ -34,13 +35,13 @@ def test_help_is_there(arguments: list[str]) -> None:
     assert "Usage: sluiceway" in done.stdout
 
 
-def test_the_help_imports_no_prefect() -> None:
+def test_the_help_imports_nothing_that_takes_long() -> None:
     told = subprocess.run(
         [sys.executable, "-X", "importtime", COMMAND, "--help"], capture_output=True, text=True, check=True
     )
     imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
     assert "sluiceway.cli" in imported
-    assert not imported & {"prefect", "asyncssh"}
+    assert not imported & {"prefect", "asyncssh", "numpy", "polars", "numba", "duckdb", "rich.progress"}
 
 
 def test_the_version_is_the_packages() -> None:
@@ -108,3 +109,10 @@ def test_a_value_with_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture
         cli.main(["devcluster", "status"])
     assert ended.value.code == 2
     assert "[red]LOUD[/red]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sql", ["FROM nowhere", "SELECT error('x')"])
+def test_a_refused_question_is_one_paragraph_to_the_end_of_the_program(tmp_path: Path, sql: str) -> None:
+    pl.DataFrame({"n": [1]}).write_parquet(tmp_path / "scores.parquet")
+    done = run("query", sql, str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
