@@ -17,6 +17,7 @@
     │   ├── ResourcesInvalid       something asked of Slurm is not written as Slurm takes it
     │   └── MixedInstall           a flow from one tree would run with the core of another
     ├── OutcomeBroken              a job's outcome file is damaged or half-written
+    ├── NothingScored              every score that was asked for failed
     ├── StorageFailed              a disk could not hold or give what it was asked; nothing half-written is left
     ├── RemoteError                exit code 4: a machine did not do what it was asked
     │   ├── Unreachable            no connection came about; nothing was started there
@@ -259,6 +260,22 @@ class OutcomeBroken(SluicewayError):
         return (
             f"a job's outcome file cannot be read ({self.reason}); it begins: {self.text!r}. It counts for nothing: "
             "how the job ended is asked of Slurm instead."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class NothingScored(SluicewayError):
+    """Every score that was asked for failed."""
+
+    folder: Path
+    failed: int
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the first reason, and where the others are."""
+        return (
+            f"none of {self.failed} scores has a result; the first, {self.reason}. "
+            f"{str(self.folder / 'quality.parquet')!r} tells the reason of each."
         )
 
 

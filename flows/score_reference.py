@@ -51,7 +51,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         synthetic: Say on the report that the genotypes and scores are invented.
 
     Returns:
-        How it went.
+        How it went; the run fails where every score did.
     """
     require_one_tree(__file__)
     run_log.show_events()
@@ -71,12 +71,14 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         synthetic=synthetic,
     )
     run = ReferenceScoring(asked, clock=clock, progress=ProgressArtifacts(clock, key="reference-scores"))
-    with exclusive(out, purpose="score"), Usage(clock) as usage:
-        reference = scoring.prepare_panel(run)
-        planned = scoring.plan_scores(run, reference)
-        n_cached = scoring.score_batches(run, reference, planned)
-        scoring.log_matches(run, reference, planned)
-        summary = scoring.summarise_distributions(run, reference, planned, n_cached)
-    scoring.write_manifest(run, reference, planned, summary, usage)
+    with exclusive(out, purpose="score"):
+        with Usage(clock) as usage:
+            reference = scoring.prepare_panel(run)
+            planned = scoring.plan_scores(run, reference)
+            n_cached = scoring.score_batches(run, reference, planned)
+            scoring.log_matches(run, reference, planned)
+            summary = scoring.summarise_distributions(run, reference, planned, n_cached)
+        scoring.write_manifest(run, reference, planned, summary, usage)
     scoring.show_summary(summary)
+    summary.require_some()
     return summary

@@ -74,8 +74,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     with _progress() as progress:
         summary = ReferenceScoring(asked, clock=SystemClock(), progress=progress).run()
     _print(summary, as_json=as_json)
-    if summary.n_failed == summary.n_total:
-        raise typer.Exit(1)
+    summary.require_some()
 
 
 @contextmanager
@@ -139,9 +138,3 @@ def _print(summary: Summary, *, as_json: bool) -> None:
         f"{summary.n_total} scores: {summary.n_ok} ok, {summary.n_failed} failed; {summary.n_cached} from before."
     )
     answer.print(f"Results: {summary.out} (report.html is the place to begin)")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return "" if value is None else str(value)

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from sluiceway.core import settings
 from sluiceway.core.catalog.library import SUFFIXES, KnownScore, Library
-from sluiceway.core.errors import InputMissing, ScoringFileBroken
+from sluiceway.core.errors import InputMissing, NothingScored, ScoringFileBroken
 from sluiceway.core.events import tell
 from sluiceway.core.genetics import results
 from sluiceway.core.genetics.match_log import match_log
@@ -26,7 +27,8 @@ from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.publish import tables
 from sluiceway.core.publish.tables import Named
 from sluiceway.core.report.scoring import ScoringReport, render
-from sluiceway.core.store.durable import write_whole
+from sluiceway.core.store import lock
+from sluiceway.core.store.durable import Storing, flush, write_whole
 from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.objects import ObjectStore
 
@@ -41,6 +43,9 @@ _log = logging.getLogger(__name__)
 
 _SCORES_AT_ONCE: Final = 512
 """Scores in a batch: what bounds memory and scratch space, however many scores there are."""
+_OUTPUTS: Final = (
+    "scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet", "report.html", "manifest.json",
+)  # fmt: skip
 _SHOWN: Final = 200
 """Rows left out that the report names, the heaviest first."""
 
@@ -89,6 +94,17 @@ class Summary:
         """The share of the scores that were asked for that have a result."""
         return (self.n_total - self.n_failed) / self.n_total if self.n_total else 0.0
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether there is no score that has a result."""
+        return self.n_failed == self.n_total
+
+    def require_some(self) -> None:
+        """Raise NothingScored where every score failed."""
+        if self.is_failure:
+            name, reason = self.quality.select("pgs_id", "reason").row(0)
+            raise NothingScored(folder=self.out, failed=self.n_failed, reason=f"{name}: {reason}")
+
 
 class ReferenceScoring:
     """One run of the main job; its methods are its steps, in order."""
@@ -105,14 +121,15 @@ class ReferenceScoring:
 
     def run(self) -> Summary:
         """Do it all."""
-        with exclusive(self.asked.out, purpose="score"), Usage(self._clock) as usage:
-            reference = self.prepare()
-            planned = self.plan(reference)
-            waiting = self.waiting(planned)
-            self.score(reference, waiting)
-            self.log_matches(reference, planned)
-            summary = self.lay_out(reference, planned, n_cached=len(planned) - len(waiting))
-        self.seal(reference, planned, summary, usage)
+        with exclusive(self.asked.out, purpose="score"):
+            with Usage(self._clock) as usage:
+                reference = self.prepare()
+                planned = self.plan(reference)
+                waiting = self.waiting(planned)
+                self.score(reference, waiting)
+                self.log_matches(reference, planned)
+                summary = self.lay_out(reference, planned, n_cached=n_able(planned) - len(waiting))
+            self.seal(reference, planned, summary, usage)
         return summary
 
     def prepare(self) -> Reference:
@@ -151,21 +168,20 @@ class ReferenceScoring:
 
     def log_matches(self, reference: Reference, planned: Sequence[Planned]) -> None:
         """Write what became of every row of every score, where that is asked for; one score is held at a time."""
-        target = self.asked.out / "matches.parquet"
+        self._clear()
         if not self.asked.match_log:
-            target.unlink(missing_ok=True)
             return
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._cache, prefix="matches-") as folder:
             known = [each.score for each in planned if each.score is not None]
             for number, score in enumerate(known):
                 log = match_log(reference, self._library.whole(score), self.asked.policy)
-                log.write_parquet(Path(folder) / f"{number:06}.parquet")
+                with Storing("write", Path(folder), foreign=True):
+                    log.write_parquet(Path(folder) / f"{number:06}.parquet")
                 self._progress("match log", number + 1, len(known))
             if known:
-                partial = self.asked.out / ".matches.parquet"
-                pl.scan_parquet(Path(folder) / "*.parquet").sink_parquet(partial, compression="zstd")
-                partial.replace(target)
+                logs = pl.scan_parquet(Path(folder) / "*.parquet")
+                self._write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
 
     def lay_out(self, reference: Reference, planned: Sequence[Planned], *, n_cached: int) -> Summary:
         """Write the tables."""
@@ -173,12 +189,9 @@ class ReferenceScoring:
         people = reference.panel.samples.table
         distributions = tables.distributions_table(people, named, self.asked.policy)
         quality = tables.quality_table(named, distributions, self.asked.policy)
-        self.asked.out.mkdir(parents=True, exist_ok=True)
         scores = tables.scores_table(people["sample"].to_list(), named, self.asked.policy)
         for name, table in (("scores", scores), ("distributions", distributions), ("quality", quality)):
-            partial = self.asked.out / f".{name}.parquet"
-            table.write_parquet(partial, compression="zstd")
-            partial.replace(self.asked.out / f"{name}.parquet")
+            self._write(f"{name}.parquet", partial(table.write_parquet, compression="zstd"))
         counts = Counter(quality["status"])
         failed = counts["failed"]
         return Summary(
@@ -186,7 +199,7 @@ class ReferenceScoring:
             n_total=len(planned),
             n_ok=counts["ok"],
             n_failed=failed,
-            n_cached=n_cached - failed,
+            n_cached=n_cached,
             quality=quality,
         )
 
@@ -210,7 +223,9 @@ class ReferenceScoring:
         manifest = manifests.Manifest(
             output_id="reference scores",
             output_type="folder",
-            ending=manifests.Ending(status="ok", exit_code=0),
+            ending=manifests.Ending(status="failed", exit_code=NothingScored.exit_code)
+            if summary.is_failure
+            else manifests.Ending(status="ok", exit_code=0),
             recipe="score_reference",
             parameters=policy,
             inputs=tuple(inputs),
@@ -229,8 +244,30 @@ class ReferenceScoring:
             ),
         )
         self._write_report(manifest, summary, policy, panel)
-        sealed = manifest.model_copy(update={"outputs": manifests.files_of(self.asked.out)})
+        outputs = tuple(each for each in manifests.files_of(self.asked.out) if each.name != lock.NAME)
+        sealed = manifest.model_copy(update={"outputs": outputs})
         manifests.write(sealed, self.asked.out)
+
+    def _clear(self) -> None:
+        """Remove what an earlier run said of its tables, and what one that was killed left: ours are about to come."""
+        with Storing("clear", self.asked.out):
+            self.asked.out.mkdir(parents=True, exist_ok=True)
+            for name in _OUTPUTS:
+                for left in self.asked.out.glob(f".{name}*"):
+                    left.unlink(missing_ok=True)
+            for name in ("manifest.json", "report.html", "matches.parquet"):
+                (self.asked.out / name).unlink(missing_ok=True)
+
+    def _write(self, name: str, write: Callable[[Path], object]) -> None:
+        """Write a table that is there whole or not at all."""
+        staged = self.asked.out / f".{name}"
+        try:
+            with Storing("write", self.asked.out / name, foreign=True):
+                write(staged)
+                flush(staged)
+                staged.replace(self.asked.out / name)
+        finally:
+            staged.unlink(missing_ok=True)
 
     def _how(self, *, batch: int, of: int) -> How:
         def tell(done: int, ranges: int) -> None:
@@ -312,6 +349,11 @@ def files_of(given: Sequence[Path]) -> list[Path]:
     if not files:
         raise InputMissing(what="a scoring file in", path=given[0])
     return files
+
+
+def n_able(planned: Sequence[Planned]) -> int:
+    """Count those that can have a result."""
+    return sum(each.key is not None for each in planned)
 
 
 def _reader(library: Library, score: KnownScore) -> Callable[[], ParsedScore]:

@@ -48,6 +48,7 @@ VALUES: dict[str, object] = {
     "port": 6817,
     "purpose": "slurmctld",
     "folder": Path("/var/x"),
+    "failed": 3,
     "holder": "process 7 on node1 (score)",
     "daemon": "munged",
     "log": Path("/var/x/log"),
@@ -129,6 +130,7 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
     assert codes == {
         "SluicewayError": 1,
         "OutcomeBroken": 1,
+        "NothingScored": 1,
         "StorageFailed": 1,
         "UsageProblem": 2,
         "DevclusterError": 3,

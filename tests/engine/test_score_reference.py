@@ -94,6 +94,14 @@ def test_a_second_run_finds_everything_cached_and_writes_the_same_tables(
         assert (first.out / table).read_bytes() == (second.out / table).read_bytes(), table
 
 
+def test_a_flow_run_without_any_result_fails_and_tells_why(invented: Invented, nothing_cached: Path) -> None:
+    broken = [each for each in invented.scores.iterdir() if each.name.startswith(tuple(BROKEN))]
+    state = score_reference(invented.panel, broken, nothing_cached / "out", return_state=True)
+    assert state.is_failed()
+    assert "none of 4 scores has a result" in str(state.message)
+    assert (nothing_cached / "out" / "manifest.json").is_file()
+
+
 async def artifacts(flow_run_id: UUID) -> dict[str, Artifact]:
     only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
     async with get_client() as client:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sluiceway.core.errors import InputMissing, OutputBusy
+from sluiceway.core.errors import InputMissing, NothingScored, OutputBusy
 from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import BROKEN, OTHER_BUILD, make_scores
@@ -67,6 +67,20 @@ def test_broken_files_and_other_builds_are_failures_with_their_reasons(synthetic
     assert failed.height == summary.n_failed == len(BROKEN) + 1
     assert any("on GRCh37, the panel on GRCh38" in reason for reason in failed["reason"])
     assert OTHER_BUILD in failed["pgs_id"].to_list()
+
+
+def test_a_run_without_any_result_is_a_failure_that_the_folder_explains(synthetic: Path, place: Path) -> None:
+    broken = tuple(each for each in (synthetic / "scores").iterdir() if each.name.startswith(BROKEN))
+    summary = run(asked(synthetic, place / "out", scores=broken))
+    assert (summary.n_failed, summary.n_cached) == (len(BROKEN), 0)
+    assert manifest.read(place / "out" / "manifest.json").ending.status == "failed"
+    with pytest.raises(NothingScored, match=r"none of 4 scores.*cannot be used.*quality\.parquet"):
+        summary.require_some()
+    assert pl.read_parquet(place / "out" / "quality.parquet")["reason"].null_count() == 0
+
+
+def test_a_run_with_some_results_is_none(synthetic: Path, place: Path) -> None:
+    run(asked(synthetic, place / "out", limit=len(BROKEN))).require_some()
 
 
 def test_reasons_add_up_to_the_rows_of_every_score(synthetic: Path, place: Path) -> None:
