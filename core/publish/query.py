@@ -41,10 +41,8 @@ def query(folder: Path, sql: str) -> pl.DataFrame:
         with duckdb.connect(":memory:", config=_SETTINGS) as database:
             _show(database, [each.resolve() for each in files])
             _refuse_all_but_one_question(database, sql)
-            answer = database.sql(sql)
             # An error that comes while polars reads leaves objects behind, of which duckdb complains at the end.
-            answer.execute()
-            return pl.DataFrame(answer)
+            return pl.DataFrame(database.sql(sql).materialize())
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
         tables = ", ".join(each.stem for each in files)
         raise QueryRefused(folder=folder, reason=_in_one_line(error), tables=tables) from error
