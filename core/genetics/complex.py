@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from sluiceway.core.genetics.alleles import allele_code, packed_keys
-from sluiceway.core.genetics.match import ROW, Entries, Matches, Reason, match
+from sluiceway.core.genetics.match import Entries, Matches, Reason, match
 from sluiceway.core.genetics.model import Model
 from sluiceway.core.genetics.ploidy import Ploidy
+from sluiceway.core.genetics.rows import NO_ROWS, Rows
 from sluiceway.core.genetics.totals import ScoreResult
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _components(row: ComplexRow, entries: Entries, policy: Policy) -> tuple[Reas
     """Find every component, in the row's order."""
     probes = _probes([each for part in row.parts for each in part])
     found = match(probes, entries, policy.model_copy(update={"duplicates": "sum", "no_other_allele": "one"}))
-    order = np.argsort(probes["row"])
+    order = np.argsort(probes.row)
     ordered = Matches(reason=found.reason[order], type=found.type[order], entry=found.entry[order])
     unmatched = [Reason(each) for each in ordered.reason[~ordered.is_matched]]
     return (unmatched[0] if unmatched else Reason.COMPLEX), ordered
@@ -105,17 +106,22 @@ def _found(
     return reason, [[next(carried) for _ in part] for part in row.parts]
 
 
-def _probes(components: Sequence[Component]) -> NDArray[np.void]:
-    probes = np.zeros(len(components), ROW)
-    probes["row"] = np.arange(len(components))
-    probes["effect"] = [allele_code(each.effect) for each in components]
-    probes["other"] = [allele_code(each.other) for each in components]
+def _probes(components: Sequence[Component]) -> Rows:
+    n = len(components)
+    effect = np.array([allele_code(each.effect) for each in components], np.uint64)
+    other = np.array([allele_code(each.other) for each in components], np.uint64)
     chromosomes = np.array([each.chromosome for each in components], np.uint8)
     positions = np.array([each.position for each in components], np.uint32)
-    effect, other = np.ascontiguousarray(probes["effect"]), np.ascontiguousarray(probes["other"])
-    probes["key"] = packed_keys(chromosomes, positions, effect, other)
-    probes["frequency"] = np.nan
-    return probes[np.argsort(probes["key"], kind="stable")]
+    probes = NO_ROWS._replace(
+        key=packed_keys(chromosomes, positions, effect, other),
+        effect=effect,
+        other=other,
+        weight=np.zeros(n),
+        row=np.arange(n, dtype=np.uint32),
+        score=np.zeros(n, np.uint32),
+        model=np.zeros(n, np.uint8),
+    )
+    return probes.take(np.argsort(probes.key, kind="stable"))
 
 
 def _value(row: ComplexRow, parts: list[list[_Carried]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

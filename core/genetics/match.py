@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sluiceway.core.genetics.alleles import NONE, POSITION_SHIFT, flipped, is_base
+from sluiceway.core.genetics.alleles import ANY_PAIR, NONE, POSITION_SHIFT, flipped, is_base
 from sluiceway.core.genetics.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluiceway.core.genetics.policy import Policy
+    from sluiceway.core.genetics.rows import Rows
 
 
 class Reason(IntEnum):
@@ -34,6 +35,7 @@ class Reason(IntEnum):
     DUPLICATE = 12
     NO_OTHER_ALLELE = 13
     RATIO_ONLY = 14
+    SEVERAL_PLACES = 15
     NO_PLACE = 20
     BAD_ALLELE = 21
     SAME_ALLELES = 22
@@ -42,6 +44,7 @@ class Reason(IntEnum):
     NOT_IN_PANEL = 25
     OTHER_ALLELES = 26
     NO_CALLS = 27
+    NO_ID = 28
 
     @property
     def status(self) -> str:
@@ -60,16 +63,7 @@ _EXACT, _SWAPPED, _FLIPPED, _FLIPPED_SWAPPED, _ONE_ALLELE = (int(each) for each 
 _AMBIGUOUS, _MULTIALLELIC, _DUPLICATE = int(Reason.AMBIGUOUS), int(Reason.MULTIALLELIC), int(Reason.DUPLICATE)
 _NOT_IN_PANEL, _OTHER_ALLELES, _NO_CALLS = int(Reason.NOT_IN_PANEL), int(Reason.OTHER_ALLELES), int(Reason.NO_CALLS)
 _PLACE: Final = np.uint64(POSITION_SHIFT)
-
-ROW: Final = np.dtype(
-    [
-        ("key", "u8"), ("effect", "u8"), ("other", "u8"), ("none", "f8"), ("one", "f8"), ("two", "f8"),
-        ("frequency", "f4"), ("row", "u4"), ("score", "u4"), ("model", "u1"),
-    ],
-    align=True,
-)  # fmt: skip
-"""A row of a score: its alleles and place, what none, one and two copies of the effect allele count, the frequency that
-the file tells of it (NaN for none), its number in the file, its score's number in the batch, and its model."""
+_PAIR: Final = np.uint64(ANY_PAIR)
 
 
 class Entries(NamedTuple):
@@ -100,6 +94,7 @@ class Matches(NamedTuple):
 class _Rules(NamedTuple):
     """A policy as compiled code reads it."""
 
+    by_id: bool
     flip: bool
     drop_ambiguous: bool
     ask_frequency: bool
@@ -108,14 +103,18 @@ class _Rules(NamedTuple):
     needs_frequency: bool
 
 
-def match(rows: NDArray[np.void], entries: Entries, policy: Policy) -> Matches:
-    """Match rows of the type ROW, sorted by score and key, to all of a panel's entries at their places."""
+def match(rows: Rows, entries: Entries, policy: Policy) -> Matches:
+    """Match rows, sorted by score and key, to all of a panel's entries at their places.
+
+    By id, what a key holds below its place is which of the entries there has the row's id, from 0 on.
+    """
     found = Matches(
-        reason=np.zeros(rows.size, np.uint8),
-        type=np.full(rows.size, NO_TYPE, np.uint8),
-        entry=np.full(rows.size, -1, np.int64),
+        reason=np.zeros(rows.n, np.uint8),
+        type=np.full(rows.n, NO_TYPE, np.uint8),
+        entry=np.full(rows.n, -1, np.int64),
     )
     rules = _Rules(
+        by_id=policy.match == "id",
         flip=policy.flip,
         drop_ambiguous=policy.ambiguous == "drop",
         ask_frequency=policy.ambiguous == "frequency",
@@ -130,7 +129,7 @@ def match(rows: NDArray[np.void], entries: Entries, policy: Policy) -> Matches:
     return found
 
 
-def every_entry(rows: NDArray[np.void], entries: Entries, found: Matches) -> tuple[NDArray[np.int64], Matches]:
+def every_entry(rows: Rows, entries: Entries, found: Matches) -> tuple[NDArray[np.int64], Matches]:
     """Give every further entry that has the allele of a row matched by one: the rows, and the matches."""
     count = _more(rows, entries, found, np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))
     row, entry, kind = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
@@ -139,19 +138,21 @@ def every_entry(rows: NDArray[np.void], entries: Entries, found: Matches) -> tup
 
 
 @compiled
-def _find(rows: NDArray[np.void], entries: Entries, rules: _Rules, found: Matches) -> None:
+def _find(rows: Rows, entries: Entries, rules: _Rules, found: Matches) -> None:
     """Find each row's best entry: of the best type, and among those the first in the file."""
     start = 0
-    for row in range(rows.size):
-        place = rows[row]["key"] >> _PLACE
-        if row == 0 or rows[row]["key"] < rows[row - 1]["key"]:
+    for row in range(rows.key.size):
+        place = rows.key[row] >> _PLACE
+        if row == 0 or rows.key[row] < rows.key[row - 1]:
             start = 0
         start = _advance(entries.key, start, place << _PLACE)
         at = start
         kind = NO_TYPE
         while at < entries.key.size and entries.key[at] >> _PLACE == place:
-            effect, other = rows[row]["effect"], rows[row]["other"]
-            fits = _type_of(effect, other, entries.ref[at], entries.alt[at], rules.flip)
+            fits = NO_TYPE
+            if not rules.by_id or rows.key[row] & _PAIR == at - start:
+                effect, other = rows.effect[row], rows.other[row]
+                fits = type_of(effect, other, entries.ref[at], entries.alt[at], rules.flip)
             is_earlier = fits == kind and kind != NO_TYPE and entries.variant[at] < entries.variant[found.entry[row]]
             if fits < kind or is_earlier:
                 kind = fits
@@ -193,7 +194,7 @@ def _advance(keys: NDArray[np.uint64], start: int, wanted: np.uint64) -> int:
 
 
 @compiled
-def _type_of(
+def type_of(
     effect: np.uint64,
     other: np.uint64,
     ref: np.uint64,
@@ -224,9 +225,9 @@ def _as_written(effect: np.uint64, other: np.uint64, ref: np.uint64, alt: np.uin
 
 
 @compiled
-def _judge(rows: NDArray[np.void], entries: Entries, rules: _Rules, found: Matches) -> None:
+def _judge(rows: Rows, entries: Entries, rules: _Rules, found: Matches) -> None:
     """Leave out what the policy leaves out, and turn a palindromic row whose frequency says so."""
-    for row in range(rows.size):
+    for row in range(rows.key.size):
         at = found.entry[row]
         if at < 0:
             continue
@@ -238,7 +239,12 @@ def _judge(rows: NDArray[np.void], entries: Entries, rules: _Rules, found: Match
         elif rules.needs_frequency and np.isnan(entries.frequency[at]):
             found.reason[row] = _NO_CALLS
         elif is_ambiguous and rules.ask_frequency:
-            _ask_frequency(row, np.float64(rows[row]["frequency"]), entries.frequency[at], rules.margin, found)
+            _ask_frequency(row, _told(rows, row), entries.frequency[at], rules.margin, found)
+
+
+@compiled
+def _told(rows: Rows, row: int) -> float:
+    return float(rows.frequency[row]) if rows.frequency.size else np.nan
 
 
 @compiled
@@ -260,20 +266,20 @@ def _is_found(reason: int) -> bool:
 
 
 @compiled
-def _part_duplicates(rows: NDArray[np.void], entries: Entries, found: Matches, keep_first: bool) -> None:  # noqa: FBT001
+def _part_duplicates(rows: Rows, entries: Entries, found: Matches, keep_first: bool) -> None:  # noqa: FBT001
     """Leave out rows of one score that met at one variant: all of them, or all but the one that stands first."""
     low = 0
-    while low < rows.size:
+    while low < rows.key.size:
         high = low + 1
-        place = rows[low]["key"] >> _PLACE
-        while high < rows.size and rows[high]["score"] == rows[low]["score"] and rows[high]["key"] >> _PLACE == place:
+        place = rows.key[low] >> _PLACE
+        while high < rows.key.size and rows.score[high] == rows.score[low] and rows.key[high] >> _PLACE == place:
             high += 1
         for one in range(low, high):
             for other in range(one + 1, high):
                 if not (_is_found(found.reason[one]) and _is_found(found.reason[other])):
                     continue
                 if entries.variant[found.entry[one]] == entries.variant[found.entry[other]]:
-                    is_one_later = rows[one]["row"] > rows[other]["row"]
+                    is_one_later = rows.row[one] > rows.row[other]
                     if is_one_later or not keep_first:
                         found.reason[one] = _DUPLICATE
                     if not (is_one_later and keep_first):
@@ -283,7 +289,7 @@ def _part_duplicates(rows: NDArray[np.void], entries: Entries, found: Matches, k
 
 @compiled
 def _more(
-    rows: NDArray[np.void],
+    rows: Rows,
     entries: Entries,
     found: Matches,
     row: NDArray[np.int64],
@@ -292,15 +298,15 @@ def _more(
 ) -> int:
     """Count the further entries of rows matched by one allele, and write them where there is room."""
     count = 0
-    for each in range(rows.size):
+    for each in range(rows.key.size):
         if found.reason[each] != _ONE_ALLELE:
             continue
-        place = rows[each]["key"] >> _PLACE
+        place = rows.key[each] >> _PLACE
         at = found.entry[each]
         while at > 0 and entries.key[at - 1] >> _PLACE == place:
             at -= 1
         while at < entries.key.size and entries.key[at] >> _PLACE == place:
-            fits = _as_written(rows[each]["effect"], NONE, entries.ref[at], entries.alt[at])
+            fits = _as_written(rows.effect[each], NONE, entries.ref[at], entries.alt[at])
             if fits != NO_TYPE and at != found.entry[each]:
                 if count < row.size:
                     row[count], entry[count], kind[count] = each, at, fits

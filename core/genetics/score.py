@@ -6,14 +6,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
 
 from sluiceway.core.genetics import kernel
-from sluiceway.core.genetics.kernel import ANY_ALT, ANY_REF, BLOCK, MEAN, REF, SKIP, ZERO, Sums, Terms
+from sluiceway.core.genetics.kernel import (
+    ALT,
+    ANY_ALT,
+    ANY_REF,
+    BLOCK,
+    MEAN,
+    REF,
+    SKIP,
+    SPARSE,
+    ZERO,
+    Calls,
+    Sums,
+    Terms,
+)  # fmt: skip
 from sluiceway.core.genetics.match import Entries, Matches, every_entry, match
 from sluiceway.core.genetics.ploidy import Ploidy
+from sluiceway.core.genetics.rows import Rows, steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +41,8 @@ if TYPE_CHECKING:
 REASONS: Final = 32
 _MISSING: Final = {"mean": MEAN, "zero": ZERO, "skip": SKIP}
 _KINDS: Final = 4
+# The highest bit of each number in eight bytes, by the size of a number.
+_SIGNS: Final = {1: 0x8080808080808080, 4: 0x8000000080000000}
 
 
 class Genotypes(Protocol):
@@ -58,10 +74,12 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slots:
-    """The slots of a block: of which entry, and what of it."""
+    """The slots of a block: their numbers, of which entry, and what of it; and how many are read as they are."""
 
+    number: NDArray[np.intp]
     entry: NDArray[np.intp]
     kind: NDArray[np.intp]
+    plain: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +100,7 @@ class _Pass:
 
 
 def score_range(
-    rows: NDArray[np.void],
+    rows: Rows,
     entries: Entries,
     genotypes: Genotypes,
     *,
@@ -92,7 +110,7 @@ def score_range(
     """Give what these entries add to each score.
 
     Args:
-        rows: Rows of the type ROW at the entries' places, sorted by score and key.
+        rows: Rows at the entries' places, sorted by score and key.
         entries: A range of the panel's entries; its first begins a block.
         genotypes: Reads the panel's genotypes; for this call alone.
         ploidy: How many copies people have here.
@@ -121,7 +139,7 @@ def score_range(
         diploid=sums.get(False),
         haploid=sums.get(True),
         missing=missing,
-        used=np.bincount(scored["score"], minlength=scores).astype(np.int64),
+        used=np.bincount(scored.score[chosen.is_matched], minlength=scores).astype(np.int64),
         reasons=count_reasons(rows, found.reason, scores),
         mass=mass_by_reason(rows, found.reason, scores),
         found=found,
@@ -135,19 +153,15 @@ def _ways(ploidy: Ploidy) -> tuple[bool, ...]:
     return (False, True) if ploidy is Ploidy.X else (True,)
 
 
-def _scored(
-    rows: NDArray[np.void], found: Matches, entries: Entries, policy: Policy
-) -> tuple[NDArray[np.void], Matches]:
+def _scored(rows: Rows, found: Matches, entries: Entries, policy: Policy) -> tuple[Rows, Matches]:
     """Give the rows that count, with their matches; a row that may match every entry comes once for each."""
-    is_matched = found.is_matched
-    chosen = Matches(reason=found.reason[is_matched], type=found.type[is_matched], entry=found.entry[is_matched])
     if policy.no_other_allele != "every":
-        return rows[is_matched], chosen
+        return rows, found
     again, more = every_entry(rows, entries, found)
-    return np.concatenate([rows[is_matched], rows[again]]), Matches(
-        reason=np.concatenate([chosen.reason, more.reason]),
-        type=np.concatenate([chosen.type, more.type]),
-        entry=np.concatenate([chosen.entry, more.entry]),
+    return Rows.joined([rows, rows.take(again)]), Matches(
+        reason=np.concatenate([found.reason, more.reason]),
+        type=np.concatenate([found.type, more.type]),
+        entry=np.concatenate([found.entry, more.entry]),
     )
 
 
@@ -156,48 +170,81 @@ def _add_blocks(
 ) -> None:
     """Read each block that any pass needs, once, and add it to all of them."""
     used = np.zeros(_KINDS * BLOCK, np.bool_)
+    place = np.empty(used.size, np.int32)
+    room = _Room(samples, np.float32 if as_dosages else np.int8)
     for block in range(-(-entries.key.size // BLOCK)):
         used[:] = False
         for each in passes:
             kernel.mark_slots(each.terms, block, used)
-        slots = np.flatnonzero(used)
-        if not slots.size:
+        slots = _slots(np.flatnonzero(used), block * BLOCK, entries)
+        if not slots.number.size:
             continue
-        held = np.zeros((slots.size, samples), np.float32 if as_dosages else np.int8)
-        _fill(held, slots, block * BLOCK, entries, genotypes)
-        start = np.zeros(slots.size + 1, np.int64)
-        kernel.count_missing(held, samples, start)
-        who = np.empty(start[-1], np.int32)
-        kernel.take_missing(held, start, who)
-        place = np.full(used.size, -1, np.int32)
-        place[slots] = np.arange(slots.size)
+        held = room.lines(slots.number.size)
+        _fill(held, slots, entries, genotypes)
+        calls = room.listed(held, slots, entries)
+        place[slots.number] = np.arange(slots.number.size)
         for number, each in enumerate(passes):
-            kernel.add_block(each.terms, block, place, held, start, who, each.into, number == 0)
+            kernel.add_block(each.terms, block, place, held, calls, each.into, number == 0)
 
 
-def _fill(held: Held, slots: NDArray[np.intp], first: int, entries: Entries, genotypes: Genotypes) -> None:
+class _Room:
+    """The memory in which block after block is worked on: new memory costs as much as what is done in it."""
+
+    def __init__(self, samples: int, dtype: type[np.int8 | np.float32]) -> None:
+        self._samples = samples
+        self._type = np.dtype(dtype)
+        self._words = np.empty(0, np.uint64)
+        self._who = np.empty(0, np.int32)
+        self._copies: Held = np.empty(0, self._type)
+        self._sign = np.uint64(_SIGNS[self._type.itemsize])
+
+    def lines(self, n: int) -> Held:
+        """Give room for so many slots, a line each; what it held before is lost."""
+        size = n * self._samples
+        needed = -(-size * self._type.itemsize // 8)
+        if self._words.size < needed:
+            self._words = np.empty(needed, np.uint64)
+        lines: Held = self._words.view(self._type)[:size].reshape(n, self._samples)
+        return lines
+
+    def listed(self, held: Held, slots: _Slots, entries: Entries) -> Calls:
+        """List what stands out in each slot."""
+        is_sparse = (entries.frequency[slots.entry] <= SPARSE) & ((slots.kind == ALT) | (slots.kind == ANY_ALT))
+        start = np.empty(len(held) + 1, np.int64)
+        while True:
+            calls = Calls(is_sparse=is_sparse, start=start, who=self._who, copies=self._copies)
+            needed = kernel.list_calls(held, self._words, self._sign, calls)
+            if needed <= self._who.size:
+                return calls
+            self._who, self._copies = np.empty(2 * needed, np.int32), np.empty(2 * needed, self._type)
+
+
+def _slots(used: NDArray[np.intp], first: int, entries: Entries) -> _Slots:
+    """Put a block's slots in the order in which they are read: those that are read as they are come first."""
+    entry, kind = first + used % BLOCK, used // BLOCK
+    is_plain = ~entries.multiallelic[entry] & (kind != ANY_ALT)
+    order = np.concatenate([np.flatnonzero(is_plain), np.flatnonzero(~is_plain)])
+    return _Slots(number=used[order], entry=entry[order], kind=kind[order], plain=int(is_plain.sum()))
+
+
+def _fill(held: Held, slots: _Slots, entries: Entries, genotypes: Genotypes) -> None:
     """Read what the slots of a block hold; each variant once."""
-    entry, kind = first + slots % BLOCK, slots // BLOCK
-    is_simple = ~entries.multiallelic[entry]
-    plain = np.flatnonzero(is_simple & (kind != ANY_ALT))
+    plain = slots.entry[: slots.plain]
     if plain.size:
-        held[plain] = _read(np.ascontiguousarray(entries.variant[entry[plain]]), held, genotypes)
-    for slot in np.flatnonzero(is_simple & (kind == ANY_ALT)):
+        _read(np.ascontiguousarray(entries.variant[plain]), held[: plain.size], genotypes)
+    several = entries.multiallelic[slots.entry]
+    for slot in np.flatnonzero(~several[slots.plain :]) + slots.plain:
         # Whoever asks whether there is any copy asks for their number too, so the plain slot is there.
-        held[slot] = np.minimum(held[plain[np.searchsorted(entry[plain], entry[slot])]], 1)
-    several = np.flatnonzero(~is_simple)
-    if several.size:
-        _fill_multiallelic(held, several, _Slots(entry=entry, kind=kind), entries, genotypes)
+        held[slot] = np.minimum(held[np.searchsorted(plain, slots.entry[slot])], 1)
+    if several.any():
+        _fill_multiallelic(held, np.flatnonzero(several), slots, entries, genotypes)
 
 
-def _read(variants: NDArray[np.uint32], held: Held, genotypes: Genotypes) -> Held:
+def _read(variants: NDArray[np.uint32], held: Held, genotypes: Genotypes) -> None:
     if held.dtype == np.float32:
-        dosages = np.empty((variants.size, held.shape[1]), np.float32)
-        genotypes.dosages(variants, dosages)
-        return dosages
-    calls = np.empty((variants.size, held.shape[1]), np.int8)
-    genotypes.hardcalls(variants, calls)
-    return calls
+        genotypes.dosages(variants, cast("NDArray[np.float32]", held))
+    else:
+        genotypes.hardcalls(variants, cast("NDArray[np.int8]", held))
 
 
 def _fill_multiallelic(
@@ -215,18 +262,17 @@ def _fill_multiallelic(
         held[slot] = np.where(pairs[:, 0] < 0, -9, copies)
 
 
-def count_reasons(rows: NDArray[np.void], reason: NDArray[np.uint8], scores: int) -> NDArray[np.int64]:
+def count_reasons(rows: Rows, reason: NDArray[np.uint8], scores: int) -> NDArray[np.int64]:
     """Count rows by score and reason."""
     return np.bincount(_by_reason(rows, reason), minlength=scores * REASONS).reshape(scores, REASONS)
 
 
-def mass_by_reason(rows: NDArray[np.void], reason: NDArray[np.uint8], scores: int) -> NDArray[np.float64]:
+def mass_by_reason(rows: Rows, reason: NDArray[np.uint8], scores: int) -> NDArray[np.float64]:
     """Add up what one more effect allele can change, by score and reason."""
-    steps = np.maximum(np.abs(rows["one"] - rows["none"]), np.abs(rows["two"] - rows["one"]))
-    weights = np.nan_to_num(steps).astype(np.float64)
+    weights = np.nan_to_num(steps(rows))
     mass = np.bincount(_by_reason(rows, reason), weights=weights, minlength=scores * REASONS)
     return mass.astype(np.float64).reshape(scores, REASONS)
 
 
-def _by_reason(rows: NDArray[np.void], reason: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return rows["score"].astype(np.int64) * REASONS + reason
+def _by_reason(rows: Rows, reason: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return rows.score.astype(np.int64) * REASONS + reason

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from sluiceway.core.genetics import score as engine
 from sluiceway.core.genetics.alleles import allele_code, packed_keys
-from sluiceway.core.genetics.match import ROW, Entries, Reason, match
+from sluiceway.core.genetics.match import Entries, Reason, match
+from sluiceway.core.genetics.model import Model
 from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.policy import Policy
+from sluiceway.core.genetics.rows import NO_ROWS, Rows
 from sluiceway.core.genetics.score import Batch
 from tests.core.genetics import oracle
 from tests.core.genetics.oracle import Row, Site
@@ -63,17 +65,29 @@ def entries_of(sites: list[Site]) -> Entries:
     )
 
 
-def rows_of(scores: list[list[Row]]) -> NDArray[np.void]:
-    rows = np.zeros(sum(map(len, scores)), ROW)
-    at = 0
-    for number, score in enumerate(scores):
-        for line, row in enumerate(score):
-            effect, other = allele_code(row.effect), allele_code(row.other)
-            place = np.array([1], np.uint8), np.array([row.position], np.uint32)
-            key = packed_keys(*place, np.array([effect], np.uint64), np.array([other], np.uint64))[0]
-            rows[at] = (key, effect, other, *row.counts, np.nan, line, number, 1 if row.is_dominance else 0)
-            at += 1
-    return rows[np.lexsort((rows["row"], rows["key"], rows["score"]))]
+def rows_of(scores: list[list[Row]]) -> Rows:
+    lines = [(number, line, row) for number, score in enumerate(scores) for line, row in enumerate(score)]
+    n = len(lines)
+    effect = np.array([allele_code(row.effect) for _, _, row in lines], np.uint64)
+    other = np.array([allele_code(row.other) for _, _, row in lines], np.uint64)
+    position = np.array([row.position for _, _, row in lines], np.uint32)
+    rows = NO_ROWS._replace(
+        key=packed_keys(np.ones(n, np.uint8), position, effect, other),
+        effect=effect,
+        other=other,
+        weight=np.array([row.counts[2] for _, _, row in lines], float),
+        counts=np.array([row.counts for _, _, row in lines], float).reshape(n, 3),
+        row=np.array([line for _, line, _ in lines], np.uint32),
+        score=np.array([number for number, _, _ in lines], np.uint32),
+        model=np.array([model_of(row) for _, _, row in lines], np.uint8),
+    )
+    return rows.take(np.lexsort((rows.row, rows.key, rows.score)))
+
+
+def model_of(row: Row) -> Model:
+    if not row.is_dominance:
+        return Model.DOSAGE
+    return Model.DOMINANT if row.counts[1] else Model.RECESSIVE
 
 
 def random_site(dice: random.Random, position: int) -> Site:
@@ -194,7 +208,7 @@ def test_a_row_gets_its_reason(
     )
     packed = rows_of([rows])
     found = match(packed, entries, Policy.model_validate(changes))
-    assert [Reason(each) for each in found.reason[np.argsort(packed["row"])]] == reasons
+    assert [Reason(each) for each in found.reason[np.argsort(packed.row)]] == reasons
 
 
 def nobody_called() -> Entries:
@@ -212,8 +226,7 @@ def nobody_called() -> Entries:
     ],
 )
 def test_a_palindromic_row_is_decided_by_frequency(told: float, of_alt: float, reason: Reason, kind: int) -> None:
-    rows = rows_of([[row("T", "A")]])
-    rows["frequency"] = told
+    rows = rows_of([[row("T", "A")]])._replace(frequency=np.array([told], np.float32))
     entries = entries_of([site(5, "A", "T")])._replace(frequency=np.array([of_alt]))
     found = match(rows, entries, Policy(ambiguous="frequency"))
     assert (Reason(found.reason[0]), int(found.type[0])) == (reason, kind)
