@@ -27,7 +27,9 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     build: Annotated[
         Build | None, typer.Option("--build", help="The panel's build, where it does not tell it.")
     ] = None,
-    match: Annotated[Literal["position"] | None, typer.Option("--match", help="How a row's variant is found.")] = None,
+    match: Annotated[
+        Literal["position", "id"] | None, typer.Option("--match", help="How a row's variant is found.")
+    ] = None,
     ambiguous: Annotated[
         Literal["drop", "keep", "frequency"] | None, typer.Option("--ambiguous", help="A/T and C/G variants.")
     ] = None,

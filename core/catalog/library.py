@@ -16,6 +16,7 @@ from sluiceway.core.provenance.software import software_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluiceway.core.genetics.policy import Policy
     from sluiceway.core.store.objects import ObjectStore
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".tsv", ".tsv.gz", ".scorefile", ".scorefile.gz")
@@ -35,6 +36,10 @@ class KnownScore:
     n_rows: int
     numbers: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def digest_for(self, policy: Policy) -> str:
+        """Give the digest of what scoring reads: ids are in no digest of numbers, so with them it is the file's."""
+        return self.digest if policy.match == "position" else self.key
 
 
 class Library:

@@ -7,9 +7,9 @@ manifest.
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sluiceway.core.errors import InputMissing, PolicyInvalid
 
@@ -22,8 +22,10 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    match: Literal["position"] = Field(
-        default="position", description="Find a row's variant by its position and alleles."
+    match: Literal["position", "id"] = Field(
+        default="position",
+        description="Find a row's variant by its position and alleles, or by its id and alleles (not for rows that "
+        "need several variants).",
     )
     ambiguous: Literal["drop", "keep", "frequency"] = Field(
         default="drop",
@@ -64,6 +66,12 @@ class Policy(BaseModel):
     min_overlap: float = Field(
         default=0.75, ge=0, le=1, description="Scores with a smaller share of matched rows are marked low_match."
     )
+
+    @model_validator(mode="after")
+    def _an_id_names_one_variant(self) -> Self:
+        if self.match == "id" and self.no_other_allele == "every":
+            raise ValueError("no_other_allele 'every' needs match 'position', for an id names one variant")
+        return self
 
 
 NAMED: Final = {

@@ -17,10 +17,11 @@ import numpy as np
 
 from sluiceway.core.genetics.complex import add_complex
 from sluiceway.core.genetics.genotypes import GenotypeReader
+from sluiceway.core.genetics.ids import packer
 from sluiceway.core.genetics.match import Entries
 from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.ranges import Range, plan_ranges
-from sluiceway.core.genetics.rows import Stage, pack
+from sluiceway.core.genetics.rows import Stage
 from sluiceway.core.genetics.score import REASONS, Batch, Partial, count_reasons, mass_by_reason, score_range
 from sluiceway.core.genetics.totals import ScoreResult, Totals
 
@@ -185,15 +186,17 @@ def stage(reference: Reference, scores: Sequence[Callable[[], Table | None]], po
     reasons, mass = np.zeros((batch.scores, REASONS), np.int64), np.zeros((batch.scores, REASONS))
     unread: set[int] = set()
     complex_rows: dict[int, tuple[ComplexRow, ...]] = {}
+    packed_from = packer(reference.table, reference.all_entries, policy)
     with closing(Stage(folder, reference.ranges)) as rows:
         for number, read in enumerate(scores):
             table = read()
             if table is None:
                 unread.add(number)
                 continue
-            if table.complex:
+            # Their parts have positions, which may be another build's where rows are matched by id.
+            if table.complex and policy.match == "position":
                 complex_rows[number] = table.complex
-            packed = pack(table.rows, number, policy)
+            packed = packed_from(table.rows, number)
             reasons += count_reasons(packed.left, packed.reason, batch.scores)
             mass += mass_by_reason(packed.left, packed.reason, batch.scores)
             rows.add(packed.rows)

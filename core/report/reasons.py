@@ -50,6 +50,9 @@ REASONS: Final = {
     "ratio_only": Wording(
         EXCLUDED, "only a ratio given", "The row has an odds or hazard ratio but no weight, and the policy takes none."
     ),
+    "several_places": Wording(
+        EXCLUDED, "id at several places", "The panel gives the row's id to variants at several places."
+    ),
     "no_place": Wording(
         UNMATCHED, "no position", "The row has no position on the panel's genome build: it was not given, or not found."
     ),
@@ -62,11 +65,14 @@ REASONS: Final = {
         UNMATCHED, "model not supported", "The row asks for a way of counting alleles that is not carried out."
     ),
     "not_in_panel": Wording(
-        UNMATCHED, "not in the panel", "The panel has no variant at this position."
+        UNMATCHED, "not in the panel", "The panel has no variant at this position, or with this id."
     ),
     "other_alleles": Wording(
-        UNMATCHED, "other alleles there", "The panel has a variant at this position, but with other alleles."
+        UNMATCHED,
+        "other alleles there",
+        "The panel has a variant at this position, or with this id, but with other alleles.",
     ),
+    "no_id": Wording(UNMATCHED, "no id", "The row names no id, and rows are matched by id."),
     "no_calls": Wording(UNMATCHED, "nobody was called", "The variant is there, but no person has a genotype for it."),
 }  # fmt: skip
 """Each reason that is known here; there may be others, see `wording`."""

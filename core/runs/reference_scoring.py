@@ -160,7 +160,9 @@ class ReferenceScoring:
         firsts = range(0, len(waiting), _SCORES_AT_ONCE)
         for number, first in enumerate(firsts):
             batch = waiting[first : first + _SCORES_AT_ONCE]
-            readers = [_reader(self._library, each.score) for each in batch if each.score is not None]
+            readers = [
+                _reader(self._library, each.score, self.asked.policy) for each in batch if each.score is not None
+            ]
             how = self._how(batch=number, of=len(firsts))
             for each, result in zip(batch, score_batch(reference, readers, self.asked.policy, how), strict=True):
                 if each.key is not None:
@@ -310,15 +312,14 @@ class ReferenceScoring:
             said = error.reason if error.line is None else f"line {error.line}: {error.reason}"
             yield Planned(name=_stem(file), score=None, key=None, failure=f"the scoring file cannot be used: {said}")
             return
+        policy, panel = self.asked.policy, reference.panel
         for score in known:
-            panel_build = reference.panel.build
-            if score.build is not None and panel_build is not None and score.build is not panel_build:
-                said = f"the score is on {score.build}, the panel on {panel_build}; use the harmonised file"
+            is_elsewhere = score.build is not None and panel.build is not None and score.build is not panel.build
+            if is_elsewhere and policy.match == "position":
+                said = f"the score is on {score.build}, the panel on {panel.build}; use the harmonised file"
                 yield Planned(name=score.name, score=None, key=None, failure=said)
             else:
-                key = results.result_key(
-                    score.digest, f"sha256:{table_key(reference.panel)}", self.asked.policy, self._software
-                )
+                key = results.result_key(score.digest_for(policy), f"sha256:{table_key(panel)}", policy, self._software)
                 yield Planned(name=score.name, score=score, key=key, failure=None)
 
     def _named(self, planned: Planned) -> Named:
@@ -356,8 +357,9 @@ def n_able(planned: Sequence[Planned]) -> int:
     return sum(each.key is not None for each in planned)
 
 
-def _reader(library: Library, score: KnownScore) -> Callable[[], ParsedScore]:
-    return lambda: library.numbers(score)
+def _reader(library: Library, score: KnownScore, policy: Policy) -> Callable[[], ParsedScore]:
+    # Ids are text.
+    return lambda: library.numbers(score) if policy.match == "position" else library.whole(score)
 
 
 def _stem(file: Path) -> str:

@@ -80,6 +80,12 @@ class Live:
                 effect.alias("effect_allele"), other.alias("other_allele"), pl.Series("effect_weight", weights),
                 *([pl.lit("True").alias(f"is_{model}")] if model else []),
             )  # fmt: skip
+            if policy.match == "id":
+                # Whatever it says of positions, it may as well be wrong.
+                rows = rows.with_columns(
+                    pl.col("chr_position").reverse(),
+                    rsID=pl.format("v{}", pl.Series(self.table.variant[drawn.entries])),
+                )
             written = rows.filter(pl.Series(weights != 0))
             file.write_text("#genome_build=GRCh38\n" + written.write_csv(separator="\t"))
             files.append(file)
@@ -180,6 +186,15 @@ def test_skipped_calls_are_in_neither_sum_nor_denominator(live: Live, effect: Ef
     theirs = live.theirs(drawn, live.table.frequency, "no-mean-imputation", coding=coding)
     assert ours.people[f"sum_{coding}"].to_list() == theirs["s0_SUM"].to_list()
     assert counted(ours, coding=coding, skip=True) == theirs["DENOM"].to_list() == theirs["ALLELE_CT"].to_list()
+
+
+@pytest.mark.parametrize("effect", ["alt", "ref", "either"])
+def test_rows_by_their_ids_have_the_sums_of_plink2_which_knows_no_other_way(live: Live, effect: Effect) -> None:
+    drawn = live.draw(10, effect=effect, ploidies=EVERY)
+    (ours,) = live.ours(drawn, POLICY.model_copy(update={"match": "id", "missing": "skip"}))
+    theirs = live.theirs(drawn, live.table.frequency, "no-mean-imputation")
+    assert ours.people["sum_2"].to_list() == theirs["s0_SUM"].to_list()
+    assert counted(ours, skip=True) == theirs["DENOM"].to_list() == theirs["ALLELE_CT"].to_list()
 
 
 @pytest.mark.parametrize("effect", ["alt", "ref", "either"])
