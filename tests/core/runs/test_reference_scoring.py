@@ -117,14 +117,30 @@ def test_another_policy_scores_anew_and_another_way_to_show_does_not(synthetic: 
     assert shown.n_cached == shown.n_total - shown.n_failed
 
 
-def test_the_match_log_tells_of_every_row_what_the_counts_tell(synthetic: Path, place: Path) -> None:
-    quality = run(asked(synthetic, place / "out", match_log=True)).quality.filter(pl.col("status") != "failed")
+@pytest.mark.parametrize("match", ["position", "id"])
+def test_the_match_log_tells_of_every_row_what_the_counts_tell(synthetic: Path, place: Path, match: str) -> None:
+    wish = asked(synthetic, place / "out", match_log=True, policy=Policy.model_validate({"match": match}))
+    quality = run(wish).quality.filter(pl.col("status") != "failed")
     log = pl.read_parquet(place / "out" / "matches.parquet")
     counted = log.group_by("pgs_id", "reason").len()
     for name, reason, count in counted.iter_rows():
         assert quality.filter(pl.col("pgs_id") == name)[f"rows_{reason}"].item() == count
     assert log.height == quality["rows"].sum()
     assert log.filter(pl.col("match_status") == "matched", pl.col("effect_type") == "additive")["id"].null_count() == 0
+
+
+def test_by_id_the_same_numbers_with_another_id_are_another_score(synthetic: Path, place: Path) -> None:
+    pvar = pl.read_csv(synthetic / "panel.pvar", separator="\t", comment_prefix="##", infer_schema_length=None)
+    rows = pvar.filter(pl.col("REF") == "A", pl.col("ALT") == "G", pl.col("ID").str.starts_with("rs"))
+    first, second = rows["ID"][:2]
+    found = []
+    for name in (first, second, first):
+        file = place / "P.txt"
+        file.write_text(f"rsID\teffect_allele\tother_allele\teffect_weight\n{name}\tG\tA\t1\n")
+        summary = run(asked(synthetic, place / "out", scores=(file,), policy=Policy(match="id", min_overlap=0)))
+        found.append((summary.n_cached, (place / "out" / "scores.parquet").read_bytes()))
+    assert [cached for cached, _ in found] == [0, 0, 1]
+    assert found[0][1] == found[2][1] != found[1][1]
 
 
 def test_the_manifest_names_every_input_and_output(synthetic: Path, place: Path) -> None:
