@@ -11,13 +11,19 @@
     │   ├── PolicyInvalid          a policy that was named or written cannot be followed
     │   ├── PanelUnusable          a reference panel's files cannot be used together
     │   ├── ScoringFileBroken      a scoring file cannot be read; the batch goes on without it
+    │   ├── ScoreNotKept           a catalogue id has no scoring file on this machine
     │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
     │   ├── OutputBusy             another run is writing to that folder
+    │   ├── PlaceUnusable          a place to run at is not written as one, or cannot run this
+    │   ├── RequestInvalid         a run cannot be asked for like this
+    │   ├── RunElsewhere           the same run is on its way at another place
+    │   ├── RunUnknown             no run has that name, or several have
     │   ├── ResourcesInvalid       something asked of Slurm is not written as Slurm takes it
     │   └── MixedInstall           a flow from one tree would run with the core of another
     ├── OutcomeBroken              a job's outcome file is damaged or half-written
     ├── NothingScored              every score that was asked for failed
+    ├── RunFailed                  a run ended, and its work is not done; its receipt says how
     ├── StorageFailed              a disk could not hold or give what it was asked; nothing half-written is left
     ├── RemoteError                exit code 4: a machine did not do what it was asked
     │   ├── Unreachable            no connection came about; nothing was started there
@@ -27,6 +33,7 @@
     │   ├── AuthenticationFailed   the machine does not accept who we say we are
     │   ├── CommandTimedOut        a command took longer than it was given, and was stopped
     │   ├── CommandFailed          a command ran and ended with an exit code or a signal
+    │   ├── SlurmRefused           Slurm answered, and will not do what it was asked
     │   └── TransferFailed         a file could not be brought over
     └── DevclusterError            exit code 3: this machine cannot run what was asked for
         ├── RootNeeded             the devcluster's daemons need root
@@ -173,6 +180,24 @@ class ScoringFileBroken(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class ScoreNotKept(UsageProblem):
+    """A catalogue id has no scoring file on this machine."""
+
+    scores: tuple[str, ...]
+    folder: Path
+    build: str | None
+
+    def __str__(self) -> str:
+        """Name the ids, the folder, and the name that a file must have there."""
+        more = f" and {len(self.scores) - 5} more" if len(self.scores) > 5 else ""
+        name = f"{self.scores[0]}_hmPOS_{self.build or 'GRCh38'}.txt.gz"
+        return (
+            f"no scoring file of {', '.join(self.scores[:5])}{more} is in {str(self.folder)!r}. Put the catalogue's "
+            f"harmonised file there under its own name, such as {name}, or name a file instead of an id."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class QueryRefused(UsageProblem):
     """A question in SQL about a folder of results cannot be answered."""
 
@@ -216,6 +241,61 @@ class OutputBusy(UsageProblem):
             f"the folder {str(self.folder)!r} is being written by {self.holder}. "
             "Wait until that has ended, or name another folder with --out."
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class PlaceUnusable(UsageProblem):
+    """A place to run at is not written as one, or cannot run this."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the place and how places are written."""
+        return (
+            f"nothing can run at {self.place!r}: {self.reason}. A place is local, dask, dask:ADDRESS, dask@CLUSTER, "
+            "or the name of a cluster."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RequestInvalid(UsageProblem):
+    """A run cannot be asked for like this."""
+
+    what: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the part of the request, its value and the reason."""
+        return f"a run cannot have {self.what} {self.value!r}: {self.reason}. Nothing was started."
+
+
+@dataclass(kw_only=True, eq=False)
+class RunElsewhere(UsageProblem):
+    """The same run is on its way at another place."""
+
+    run: str
+    place: str
+
+    def __str__(self) -> str:
+        """Name the run, the place, and the two ways on."""
+        return (
+            f"the run {self.run} is on its way at {self.place!r} and will not be started twice. Ask for it with "
+            f"--on {self.place} to wait for it, or end it first: sluiceway cancel {self.run}."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RunUnknown(UsageProblem):
+    """No run has that name, or several have."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was looked for, and how to see what there is."""
+        return f"there is no one run {self.name!r}: {self.reason}. 'sluiceway jobs' lists the runs of this machine."
 
 
 @dataclass(kw_only=True, eq=False)
@@ -276,6 +356,23 @@ class NothingScored(SluicewayError):
         return (
             f"none of {self.failed} scores has a result; the first, {self.reason}. "
             f"{str(self.folder / 'quality.parquet')!r} tells the reason of each."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RunFailed(SluicewayError):
+    """A run ended, and its work is not done; its receipt says how."""
+
+    run: str
+    why: str
+    folder: Path
+    tail: str
+
+    def __str__(self) -> str:
+        """Name the run, how it ended, where everything of it lies, and the last lines it said."""
+        return (
+            f"the run {self.run} did not succeed: {self.why}. Everything of it is kept in {str(self.folder)!r}; "
+            f"the same request starts a new attempt. The end of what it said:\n{self.tail or '(nothing on stderr)'}"
         )
 
 
@@ -397,6 +494,18 @@ class CommandFailed(RemoteError):
         said = done.stderr.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
         tail = "\n".join(said) or "(it said nothing on stderr)"
         return f"on {self.machine}, {shlex.join(done.command.argv)} ended with {ending}:\n{tail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class SlurmRefused(RemoteError):
+    """Slurm answered, and will not do what it was asked."""
+
+    attempted: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was asked, and Slurm's own words."""
+        return f"Slurm on {self.machine} refused to {self.attempted}: {self.reason}"
 
 
 @dataclass(kw_only=True, eq=False)

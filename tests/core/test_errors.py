@@ -54,6 +54,11 @@ VALUES: dict[str, object] = {
     "log": Path("/var/x/log"),
     "tail": "bad key",
     "tables": "quality, scores",
+    "scores": ("PGS000001",),
+    "build": "GRCh38",
+    "place": "west",
+    "run": "3f2a91c07d5be0411a2b",
+    "why": "exit code 3",
     "option": "memory",
 }
 
@@ -131,6 +136,7 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
         "SluicewayError": 1,
         "OutcomeBroken": 1,
         "NothingScored": 1,
+        "RunFailed": 1,
         "StorageFailed": 1,
         "UsageProblem": 2,
         "DevclusterError": 3,

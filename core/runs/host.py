@@ -1,0 +1,112 @@
+"""What a run asks of the place where it runs: this machine and every cluster answer the same few questions.
+
+An attempt's folder looks the same everywhere, so that staging it is a list of files and starting it is one command.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sluiceway.core.errors import InputMissing
+from sluiceway.core.provenance.digest import digest_of_bytes
+from sluiceway.core.runs import jobside, payload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import PurePosixPath
+
+    from sluiceway.core.runs.folder import AttemptFolder
+    from sluiceway.core.runs.request import Content, RunRequest
+    from sluiceway.core.slurm.job import Ending, JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt at a request: where its folder on this machine is, and at which place it runs."""
+
+    request: RunRequest
+    folder: AttemptFolder
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A small file to write into an attempt's folder, by its name there."""
+
+    name: PurePosixPath
+    content: bytes
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What was added to a job's files since the last news."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    messages: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A job is not running yet, or not now, and why."""
+
+    reason: str
+
+
+class JobHost(Protocol):
+    """A place where attempts run. Every question about an attempt may be asked again, after any crash."""
+
+    @property
+    @abstractmethod
+    def base(self) -> PurePosixPath:
+        """The folder there that holds the folder of runs."""
+
+    @abstractmethod
+    async def stage(self, attempt: Attempt) -> None:
+        """Bring everything there that the attempt needs; whatever lay in its folder goes."""
+
+    @abstractmethod
+    async def find(self, folder: AttemptFolder) -> JobId | None:
+        """Give the job of an attempt; none where it was never started."""
+
+    @abstractmethod
+    async def submit(self, folder: AttemptFolder) -> JobId:
+        """Start the attempt unless that was done before, and give its job: never two."""
+
+    @abstractmethod
+    def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
+        """Tell what becomes of a job, from its first byte on; the last thing told is how it ended."""
+
+    @abstractmethod
+    async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
+        """End a job, and come back when it has ended."""
+
+    @abstractmethod
+    async def fetch(self, folder: AttemptFolder, name: PurePosixPath) -> Path:
+        """Bring a file of the attempt's folder to this machine's, unless it is there, and give its place."""
+
+
+def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
+    """Give every small file that an attempt's folder holds before it starts; its inputs come beside them."""
+    folder, request = attempt.folder, attempt.request
+    files = [
+        Staged(name=folder.request, content=request.order(attempt=folder.number)),
+        Staged(name=folder.jobside, content=Path(jobside.__file__).read_bytes()),
+        Staged(name=folder.helper, content=Path(payload.__file__).read_bytes()),
+        Staged(name=folder.messages, content=b""),
+    ]
+    if request.script is not None:
+        files.append(Staged(name=folder.script, content=unchanged(request.script), executable=True))
+    return tuple(replace(each, name=each.name.relative_to(folder.path)) for each in files)
+
+
+def unchanged(file: Content) -> bytes:
+    """Read a file of a request, or raise InputMissing where it no longer holds what the request says."""
+    content = file.path.read_bytes()
+    if digest_of_bytes(content) != file.digest:
+        raise InputMissing(what="the script, which has changed since it was asked for,", path=file.path)
+    return content

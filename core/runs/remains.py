@@ -1,0 +1,131 @@
+"""What an attempt leaves: its outputs with their digests, what it said, and whether that is what was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.core.errors import StorageFailed
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.remote.local import staged_beside
+from sluiceway.core.runs import messages
+from sluiceway.core.runs.messages import Lines, Progress, Result
+from sluiceway.core.runs.receipt import Output, RunReceipt
+from sluiceway.core.slurm.job import EndingKind
+from sluiceway.core.store.durable import Storing, content_of
+from sluiceway.core.store.lock import exclusive
+
+if TYPE_CHECKING:
+    from sluiceway.core.runs.host import Attempt, JobHost
+    from sluiceway.core.runs.messages import Message
+    from sluiceway.core.runs.request import RunRequest
+    from sluiceway.core.slurm.job import Ending
+
+_MOST_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What an attempt left, on this machine."""
+
+    outputs: tuple[Output, ...]
+    trouble: str | None
+    told: tuple[Message, ...]
+    cpu_seconds: float | None
+
+
+async def gather(attempt: Attempt, ending: Ending, *, host: JobHost) -> Remains:
+    """Bring home what an attempt left."""
+    folder = attempt.folder
+    left = {
+        name: await host.fetch(folder, place.relative_to(folder.path))
+        for name, place in (("stdout", folder.stdout), ("stderr", folder.stderr), ("messages", folder.messages))
+    }
+    outcome: dict[str, Any] = {}
+    if ending.outcome is not None:
+        place = await host.fetch(folder, folder.outcome.relative_to(folder.path))
+        outcome = json.loads(await asyncio.to_thread(place.read_bytes))
+    made = outcome.get("outputs", [])
+    outputs = tuple(
+        Output(name=each["name"], digest=each["digest"], size=each["size"]) for each in made if each["digest"]
+    )
+    for each in outputs:
+        await host.fetch(folder, folder.output(each.name).relative_to(folder.path))
+    return Remains(
+        outputs=outputs,
+        trouble=_trouble(attempt.request, made) if ending.kind is EndingKind.SUCCEEDED else None,
+        told=await asyncio.to_thread(_told, left["messages"]),
+        cpu_seconds=outcome.get("cpu_seconds"),
+    )
+
+
+def receipt_of(attempt: Attempt, ending: Ending, remains: Remains) -> RunReceipt:
+    """Say how an attempt ended; one that did not make what was asked for has failed, whatever its exit code."""
+    folder, outcome = attempt.folder, ending.outcome
+    return RunReceipt(
+        key=folder.run.key,
+        run_id=folder.run.run_id,
+        attempt=folder.number,
+        place=attempt.place,
+        job_id=str(ending.job),
+        ending=EndingKind.FAILED if remains.trouble else ending.kind,
+        why=remains.trouble or f"{ending.kind}: {ending.evidence}",
+        exit_code=ending.exit_code,
+        signal=ending.signal,
+        folder=Path(folder.path),
+        stdout=Path(folder.stdout),
+        stderr=Path(folder.stderr),
+        work=Path(folder.work),
+        outputs=remains.outputs,
+        started=None if outcome is None else outcome.started,
+        ended=None if outcome is None else outcome.ended,
+        host=None if outcome is None else outcome.host,
+        peak_memory=None if outcome is None else outcome.peak_memory,
+        cpu_seconds=remains.cpu_seconds,
+        value=next((each.value for each in reversed(remains.told) if isinstance(each, Result)), None),
+        messages=tuple(each for each in remains.told if not isinstance(each, Progress))[-_MOST_KEPT:],
+    )
+
+
+def lay_out(receipt: RunReceipt, out: Path) -> None:
+    """Copy what a run printed and made into a folder, each file checked against its digest."""
+    with exclusive(out, purpose="run"):
+        for log in (receipt.stdout, receipt.stderr):
+            if log.is_file():
+                _copy(log, out / log.name, digest=None)
+        # Last: an output may be called like a log.
+        for each in receipt.outputs:
+            _copy(receipt.path(each), out / each.name, digest=each.digest)
+
+
+def _copy(source: Path, target: Path, *, digest: str | None) -> None:
+    with Storing("copy to", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with staged_beside(target) as staged:
+            shutil.copyfile(source, staged)
+            shutil.copymode(source, staged)
+            if digest is not None and digest_of_file(staged) != digest:
+                reason = f"{str(source)!r} is not what the run made"
+                raise StorageFailed(what="copy to", path=target, reason=reason)
+
+
+def _trouble(request: RunRequest, made: list[dict[str, Any]]) -> str | None:
+    """Say why an attempt that ended well has not done what was asked for."""
+    unreadable = next((each for each in made if not each["digest"]), None)
+    if unreadable is not None:
+        return f"the output {unreadable['name']!r} cannot be read: {unreadable['error']}"
+    met = {pattern for each in made for pattern in each["patterns"]}
+    missing = [each for each in request.outputs if each not in met]
+    if missing:
+        return f"the declared output {missing[0]!r} was not made"
+    changed = [each.path for each in request.inputs.values() if not each.is_as_it_was]
+    return f"the input {str(changed[0])!r} was changed before the run had ended" if changed else None
+
+
+def _told(file: Path) -> tuple[Message, ...]:
+    lines = Lines()
+    return tuple(messages.parse(each) for part in (lines.feed(content_of(file) or b""), lines.end()) for each in part)

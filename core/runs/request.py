@@ -1,0 +1,160 @@
+"""What is asked for: a script or a command with all that its result depends on, and so its key.
+
+Where it runs, with which resources, and where its files lie is not part of it: the same request on another machine, or
+with more memory, is the same run. Texts from the command line and the file system may hold bytes that are not UTF-8;
+they are kept, as surrogates, and reach the payload as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+
+from sluiceway.core.errors import InputMissing, NotCanonical, RequestInvalid
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.key import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_OURS = "SLUICEWAY_"
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A file, and what it held when the request was made."""
+
+    path: Path
+    digest: str
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path, *, what: str) -> Self:
+        """Look at a file, or raise InputMissing."""
+        if not path.is_file():
+            raise InputMissing(what=what, path=path)
+        place = path.absolute()
+        before = place.stat()
+        return cls(path=place, digest=digest_of_file(place), size=before.st_size, modified_ns=before.st_mtime_ns)
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """Whether the file looks as it did then."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return False
+        return (now.st_size, now.st_mtime_ns) == (self.size, self.modified_ns)
+
+
+def inputs_of(paths: Iterable[Path]) -> dict[str, Content]:
+    """Look at inputs; each is called by its file's name, and a folder stands for the files in it, called by both."""
+    found: dict[str, Content] = {}
+    for path in paths:
+        for name, file in _files(path):
+            if name in found:
+                raise RequestInvalid(what="the input", value=str(file), reason=f"another one is called {name!r}")
+            found[name] = Content.of(file, what="the input")
+    return found
+
+
+def _files(path: Path) -> Iterable[tuple[str, Path]]:
+    # A path such as .. has no name of its own.
+    name = path.name if path.name not in {"", ".."} else path.resolve().name
+    if not path.is_dir():
+        return [(name, path)]
+    inside = sorted(each for each in path.rglob("*") if each.is_file())
+    return [((PurePosixPath(name) / each.relative_to(path)).as_posix(), each) for each in inside]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A script with its arguments, or a command; its inputs, what it is to make, and what it is told."""
+
+    script: Content | None = None
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    inputs: Mapping[str, Content] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run anywhere, or would not be what was meant."""
+        if (self.script is None) == (not self.command):
+            raise RequestInvalid(what="the command", value=str(self.command), reason="name a script or a command")
+        for pattern in self.outputs:
+            _require_inside(pattern)
+        for name in self.environment:
+            _require_name(name)
+        for text in (*self.command, *self.arguments, *self.outputs, *self.environment.values()):
+            if "\0" in text:
+                raise RequestInvalid(
+                    what="the text", value=text, reason="it holds a NUL, which no program can be given"
+                )
+
+    @property
+    def key(self) -> str:
+        """The content key, which names the run."""
+        try:
+            return content_key("run", inputs=self._digests(), parameters=self._asked(), modules={}, environment={})
+        except UnicodeEncodeError as error:
+            raise NotCanonical(where="the request", value=repr(error.object[:80]), reason="it is no text") from error
+
+    def _digests(self) -> dict[str, str]:
+        digests = {f"input:{_as_bytes(name)}": each.digest for name, each in self.inputs.items()}
+        return digests if self.script is None else {**digests, "script": self.script.digest}
+
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "command": [_as_bytes(each) for each in self.command],
+            "arguments": [_as_bytes(each) for each in self.arguments],
+            "environment": {_as_bytes(name): _as_bytes(value) for name, value in self.environment.items()},
+            "outputs": sorted({_as_bytes(each) for each in self.outputs}),
+            "parameters": dict(self.parameters),
+        }
+
+    @property
+    def what(self) -> str:
+        """What a list of runs calls it."""
+        name = self.script.path.name if self.script is not None else shlex.join(self.command)
+        return " ".join([name, shlex.join(self.arguments)]).strip()[:_SHOWN]
+
+    def order(self, *, attempt: int) -> bytes:
+        """Give the request as jobside reads it."""
+        asked = {
+            "key": self.key,
+            "attempt": attempt,
+            "command": self.command,
+            "arguments": self.arguments,
+            "inputs": sorted(self.inputs),
+            "outputs": self.outputs,
+            "environment": dict(self.environment),
+            "parameters": dict(self.parameters),
+        }
+        # ASCII alone, so that texts which are not UTF-8 survive.
+        return json.dumps(asked, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+def _require_inside(pattern: str) -> None:
+    place = PurePosixPath(pattern)
+    if not pattern or place.is_absolute() or ".." in place.parts:
+        reason = "outputs are files or patterns below the run's working directory"
+        raise RequestInvalid(what="the output", value=pattern, reason=reason)
+
+
+def _require_name(name: str) -> None:
+    if not name or "=" in name or "\0" in name:
+        raise RequestInvalid(what="the variable", value=name, reason="no variable can have this name")
+    if name.startswith(_OURS):
+        raise RequestInvalid(what="the variable", value=name, reason=f"names with {_OURS} are sluiceway's own")
+
+
+def _as_bytes(text: str) -> str:
+    """Give the text that has one character for each byte: a key is made of bytes, and these need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")

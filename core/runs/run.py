@@ -1,0 +1,243 @@
+"""The life of a run: stage, submit, await, collect. Each step may be repeated after any crash, and finds what it did.
+
+A run that succeeded is not run again. One that is on its way is joined, from wherever it was started, and one that has
+ended is collected. One that failed gets a new attempt. Nothing here knows what kind of place the run has: a cluster
+answers the same questions as this machine (`core.runs.host`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.core.errors import OutputBusy, RunElsewhere
+from sluiceway.core.events import tell
+from sluiceway.core.runs import messages
+from sluiceway.core.runs.folder import AttemptFolder, RunFolder
+from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting
+from sluiceway.core.runs.messages import Lines, Message
+from sluiceway.core.runs.receipt import RunReceipt
+from sluiceway.core.runs.remains import gather, receipt_of
+from sluiceway.core.slurm.job import Ending
+from sluiceway.core.store.durable import content_of, write_whole
+from sluiceway.core.store.lock import exclusive
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from sluiceway.core.remote.clock import Clock
+    from sluiceway.core.runs.place import Place
+    from sluiceway.core.runs.request import RunRequest
+    from sluiceway.core.slurm.job import JobId
+
+log = logging.getLogger(__name__)
+
+_PAUSE = timedelta(milliseconds=100)
+
+
+class Step(StrEnum):
+    """What is done on the way of a run, in this order; each is told when it is done, and may be the last thing done."""
+
+    CHOSEN = "attempt chosen"
+    STAGED = "attempt staged"
+    INTENDED = "attempt intended"
+    SUBMITTED = "job submitted"
+    ENDED = "job ended"
+    COLLECTED = "outputs collected"
+    SEALED = "receipt written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line that a job printed: on stdout or stderr."""
+
+    stream: str
+    text: str
+
+
+Heard = Line | Message | Waiting
+
+
+async def nobody(_heard: Heard) -> None:
+    """Listen to nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """The runs of this machine's home, and how to wait."""
+
+    home: Path
+    clock: Clock
+
+    def folder(self, key: str) -> RunFolder:
+        """Give the folder of a run."""
+        return RunFolder(base=PurePosixPath(self.home.absolute()), key=key)
+
+    def receipt(self, folder: RunFolder) -> RunReceipt | None:
+        """Read how the last finished attempt ended; none where there is none that can be read."""
+        content = content_of(Path(folder.receipt))
+        try:
+            return None if content is None else RunReceipt.of(content)
+        except (ValueError, KeyError, TypeError) as error:
+            # Everything in it can be had again: from the attempt's outcome, or by running.
+            tell(log, "receipt unreadable", level=logging.WARNING, run_id=folder.run_id, reason=str(error))
+            return None
+
+    def last(self, folder: RunFolder) -> AttemptFolder | None:
+        """Give the latest attempt; none where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            found = folder.attempts(each.name for each in Path(folder.path).iterdir())
+            return found[-1] if found else None
+        return None
+
+    @contextlib.asynccontextmanager
+    async def alone(self, folder: RunFolder) -> AsyncIterator[None]:
+        """Keep everyone else from changing this run's attempts, waiting for them where they do."""
+        with contextlib.ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(exclusive(Path(folder.path), purpose="run"))
+                except OutputBusy:
+                    await self.clock.sleep(_PAUSE)
+                else:
+                    break
+            yield
+
+
+def intent_of(folder: AttemptFolder) -> dict[str, Any] | None:
+    """Read where an attempt was to run; none where it was not wholly staged."""
+    content = content_of(Path(folder.intent))
+    return None if content is None else dict(json.loads(content))
+
+
+async def stage(
+    request: RunRequest, *, runs: Runs, host: JobHost, place: Place, fresh: bool = False
+) -> Attempt | RunReceipt:
+    """Give the receipt of a run that succeeded, else the attempt that is on its way, else a new one, ready to start.
+
+    Args:
+        request: What is to be done.
+        runs: Where runs are kept.
+        host: The place where it is to run.
+        place: The place's name.
+        fresh: Run it again although it has succeeded.
+    """
+    folder = runs.folder(request.key)
+    async with runs.alone(folder):
+        receipt = await asyncio.to_thread(runs.receipt, folder)
+        if receipt is not None and receipt.succeeded and not fresh:
+            if await asyncio.to_thread(lambda: receipt.is_whole):
+                return receipt
+            tell(log, "outputs damaged", level=logging.WARNING, run_id=folder.run_id, attempt=receipt.attempt)
+        attempt = Attempt(request=request, folder=_next(runs, folder, receipt), place=str(place))
+        _done(Step.CHOSEN, attempt.folder)
+        await _ready(attempt, runs=runs, host=host)
+    return attempt
+
+
+async def submit(attempt: Attempt, *, runs: Runs, host: JobHost) -> JobId:
+    """Start an attempt unless it was started before."""
+    async with runs.alone(attempt.folder.run):
+        job = await host.submit(attempt.folder)
+    _done(Step.SUBMITTED, attempt.folder, job_id=str(job))
+    return job
+
+
+async def await_end(
+    attempt: Attempt, job: JobId, *, host: JobHost, heard: Callable[[Heard], Awaitable[None]] = nobody
+) -> Ending:
+    """Wait until a job has ended; everything that it says is heard, from its beginning."""
+    async for each in follow(attempt.folder, job, host=host):
+        if isinstance(each, Ending):
+            _done(Step.ENDED, attempt.folder, job_id=str(job), ending=each.kind, evidence=each.evidence)
+            return each
+        await heard(each)
+    raise AssertionError("a host tells last how a job ended")
+
+
+async def follow(folder: AttemptFolder, job: JobId, *, host: JobHost) -> AsyncIterator[Heard | Ending]:
+    """Give what a job says line by line, and last how it ended."""
+    stdout, stderr, told = Lines(), Lines(), Lines()
+    async for each in host.watch(folder, job):
+        match each:
+            case News():
+                for line in _heard(stdout.feed(each.stdout), stderr.feed(each.stderr), told.feed(each.messages)):
+                    yield line
+            case Waiting():
+                yield each
+            case Ending():
+                for line in _heard(stdout.end(), stderr.end(), told.end()):
+                    yield line
+                yield each
+
+
+async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost) -> RunReceipt:
+    """Bring home what an attempt made, and write the receipt, whether it succeeded or not."""
+    remains = await gather(attempt, ending, host=host)
+    _done(Step.COLLECTED, attempt.folder, outputs=len(remains.outputs))
+    receipt = receipt_of(attempt, ending, remains)
+    async with runs.alone(attempt.folder.run):
+        newer = await asyncio.to_thread(runs.receipt, attempt.folder.run)
+        # Somebody else may have collected this one, found it failed, and be further by now.
+        if newer is None or newer.attempt <= receipt.attempt:
+            await asyncio.to_thread(write_whole, Path(attempt.folder.run.receipt), receipt.to_bytes())
+    _done(Step.SEALED, attempt.folder, ending=receipt.ending, why=receipt.why)
+    return receipt
+
+
+async def run(
+    request: RunRequest,
+    *,
+    runs: Runs,
+    host: JobHost,
+    place: Place,
+    fresh: bool = False,
+    heard: Callable[[Heard], Awaitable[None]] = nobody,
+) -> RunReceipt:
+    """Do all of it: give the receipt of a run that succeeded, or run it, join it or collect it."""
+    staged = await stage(request, runs=runs, host=host, place=place, fresh=fresh)
+    if isinstance(staged, RunReceipt):
+        return staged
+    job = await submit(staged, runs=runs, host=host)
+    ending = await await_end(staged, job, host=host, heard=heard)
+    return await collect(staged, ending, runs=runs, host=host)
+
+
+def _next(runs: Runs, folder: RunFolder, receipt: RunReceipt | None) -> AttemptFolder:
+    """Give the attempt that has not ended, or else a new one."""
+    last = runs.last(folder)
+    if last is None:
+        return folder.attempt(1)
+    return folder.attempt(last.number + 1) if receipt is not None and receipt.attempt >= last.number else last
+
+
+async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:
+    """Stage an attempt unless that was done before; the intent is written when all else is there."""
+    folder = attempt.folder
+    intent = await asyncio.to_thread(intent_of, folder)
+    if intent is None:
+        await host.stage(attempt)
+        _done(Step.STAGED, folder)
+        asked = {"token": folder.token, "place": attempt.place, "at": runs.clock.now().isoformat()}
+        content = json.dumps({**asked, "key": folder.run.key, "what": attempt.request.what}).encode()
+        await asyncio.to_thread(write_whole, Path(folder.intent), content)
+        _done(Step.INTENDED, folder, place=attempt.place)
+    elif intent["place"] != attempt.place:
+        raise RunElsewhere(run=folder.run.run_id, place=intent["place"])
+
+
+def _heard(stdout: Iterator[bytes], stderr: Iterator[bytes], told: Iterator[bytes]) -> Iterator[Heard]:
+    for stream, lines in (("stdout", stdout), ("stderr", stderr)):
+        yield from (Line(stream=stream, text=each.decode(errors="replace")) for each in lines)
+    yield from (messages.parse(each) for each in told)
+
+
+def _done(step: Step, folder: AttemptFolder, **figures: str | int | None) -> None:
+    tell(log, step, level=logging.INFO, run_id=folder.run.run_id, attempt=folder.number, **figures)
