@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 def score(  # noqa: PLR0913, PLR0917 - one per option
     panel: Annotated[Path, typer.Option("--panel", help="What the names of the panel's files begin with.")],
     scores: Annotated[
-        list[Path], typer.Option("--scores", help="A scoring file, or a folder of them; may be repeated.")
+        list[Path],
+        typer.Option(
+            "--scores",
+            help="A scoring file, a folder or a pattern of them, ids such as PGS000001 between commas, or @FILE with "
+            "one of these a line; may be repeated.",
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The folder for the results.")] = None,
     policy: Annotated[str, typer.Option("--policy", help="catalogue, just-prs, or a TOML file.")] = "catalogue",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from sluiceway.core.catalog.local_files import require_md5
 from sluiceway.core.catalog.score_table import ParsedScore, content_digest, read_table, write_table
 from sluiceway.core.catalog.scoring_file import read_scoring_file
 from sluiceway.core.genetics.build import Build
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from sluiceway.core.genetics.policy import Policy
     from sluiceway.core.store.objects import ObjectStore
-
-SUFFIXES: Final = (".txt", ".txt.gz", ".tsv", ".tsv.gz", ".scorefile", ".scorefile.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,7 @@ class Library:
 
     def load(self, source: Path) -> tuple[KnownScore, ...]:
         """Give the scores of a file, parsing it unless its content is known."""
+        require_md5(source)
         file = digest_of_file(source)
         first = self._store.get(self._key(file, 0))
         if first is None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from sluiceway.core import settings
-from sluiceway.core.catalog.library import SUFFIXES, KnownScore, Library
-from sluiceway.core.errors import InputMissing, NothingScored, ScoringFileBroken
+from sluiceway.core.catalog.library import KnownScore, Library
+from sluiceway.core.catalog.local_files import LocalFiles
+from sluiceway.core.errors import NothingScored, ScoringFileBroken
 from sluiceway.core.events import tell
 from sluiceway.core.genetics import results
 from sluiceway.core.genetics.match_log import match_log
@@ -114,6 +115,7 @@ class ReferenceScoring:
         self.asked = asked
         self._clock = clock
         self._progress = progress or (lambda *_: None)
+        self._home = chosen.home
         self._cache = chosen.cache_dir
         self._library = Library(ObjectStore(chosen.cache_dir / "scores"))
         self.store = ObjectStore(chosen.home / "store")
@@ -141,7 +143,8 @@ class ReferenceScoring:
 
     def plan(self, reference: Reference) -> list[Planned]:
         """Parse what is not parsed yet, and give every score its key; a broken file is one failure, not the end."""
-        files = files_of(self.asked.scores)[: self.asked.limit]
+        kept = LocalFiles.below(self._home, reference.panel.build)
+        files = kept.files_of(self.asked.scores)[: self.asked.limit]
         planned: list[Planned] = []
         for number, file in enumerate(files, start=1):
             planned += self._plan_file(file, reference)
@@ -335,21 +338,6 @@ class ReferenceScoring:
             failure=failure,
             notes=score.notes if score else (),
         )
-
-
-def files_of(given: Sequence[Path]) -> list[Path]:
-    """Give the scoring files that were named: files as they are, folders by the endings of scoring files."""
-    files: list[Path] = []
-    for path in given:
-        if path.is_dir():
-            files += sorted(each for each in path.iterdir() if each.name.endswith(SUFFIXES))
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise InputMissing(what="the scoring file", path=path)
-    if not files:
-        raise InputMissing(what="a scoring file in", path=given[0])
-    return files
 
 
 def n_able(planned: Sequence[Planned]) -> int:
