@@ -19,9 +19,11 @@ import sluiceway
 from sluiceway.core.errors import InputMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _PACKAGE = "sluiceway"
+# Where statements hold other statements.
+_BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,23 +72,27 @@ def _file(module: str) -> Path | None:
     return None
 
 
-def _imports(text: bytes) -> set[str]:
+@functools.cache
+def _imports(text: bytes) -> frozenset[str]:
     """Give every name that a module's text imports, as far as it is written out: `from a import b` may be a.b or a."""
     found: set[str] = set()
-    for node in _at_run_time(ast.parse(text)):
+    for node in _at_run_time(ast.parse(text).body):
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
-    return found
+    return frozenset(found)
 
 
-def _at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
+def _at_run_time(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Give all statements, those inside of others too, but not what is for type checkers alone."""
+    for node in statements:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from _at_run_time(node.orelse)
             continue
         yield node
-        yield from _at_run_time(node)
+        for inside in _BLOCKS:
+            yield from _at_run_time(getattr(node, inside, ()))
 
 
 @functools.cache
