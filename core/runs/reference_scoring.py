@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -21,20 +20,23 @@ from sluiceway.core.genetics import results
 from sluiceway.core.genetics.match_log import match_log
 from sluiceway.core.genetics.panel import open_panel
 from sluiceway.core.genetics.policy import Policy
-from sluiceway.core.genetics.reference import How, Reference, Threads, score_batch
+from sluiceway.core.genetics.reference import How, Reference, Scorer, Threads, score_batch
 from sluiceway.core.genetics.variants import prepare, table_key
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.publish import tables
 from sluiceway.core.publish.tables import Named
 from sluiceway.core.report.scoring import ScoringReport, render
+from sluiceway.core.runs.checkpoints import Checkpoint, Checkpoints
 from sluiceway.core.store import lock
 from sluiceway.core.store.durable import Storing, flush, write_whole
 from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.objects import ObjectStore
+from sluiceway.core.store.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from sluiceway.core.catalog.score_table import ParsedScore
     from sluiceway.core.genetics.build import Build
@@ -107,10 +109,35 @@ class Summary:
             raise NothingScored(folder=self.out, failed=self.n_failed, reason=f"{name}: {reason}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Scores that go over the panel together, and the totals that an interrupted run left of them."""
+
+    scores: Sequence[Planned]
+    begun: Checkpoint | None
+
+
 class ReferenceScoring:
     """One run of the main job; its methods are its steps, in order."""
 
-    def __init__(self, asked: Asked, *, clock: Clock, progress: Callable[[str, int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        *,
+        clock: Clock,
+        progress: Callable[[str, int, int], None] | None = None,
+        scorer: Scorer | None = None,
+        keep_every: timedelta = timedelta(seconds=20),
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            asked: What is asked for.
+            clock: Tells the time.
+            progress: Is told what is done, how much of it, and of how much.
+            scorer: Scores ranges elsewhere; by default threads do it here.
+            keep_every: How often the totals of what is under way are written to the disk, at most.
+        """
         chosen = settings.load()
         self.asked = asked
         self._clock = clock
@@ -119,6 +146,9 @@ class ReferenceScoring:
         self._cache = chosen.cache_dir
         self._library = Library(ObjectStore(chosen.cache_dir / "scores"))
         self.store = ObjectStore(chosen.home / "store")
+        self._scorer = scorer or Threads(workers=asked.workers)
+        self._scratch = Scratch(chosen.cache_dir / "scratch")
+        self._checkpoints = Checkpoints(chosen.cache_dir / "totals", clock=clock, every=keep_every)
         self._software = results.scoring_software()
 
     def run(self) -> Summary:
@@ -160,32 +190,28 @@ class ReferenceScoring:
 
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
         """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
-        firsts = range(0, len(waiting), _SCORES_AT_ONCE)
-        for number, first in enumerate(firsts):
-            batch = waiting[first : first + _SCORES_AT_ONCE]
-            readers = [
-                _reader(self._library, each.score, self.asked.policy) for each in batch if each.score is not None
-            ]
-            how = self._how(batch=number, of=len(firsts))
-            for each, result in zip(batch, score_batch(reference, readers, self.asked.policy, how), strict=True):
-                if each.key is not None:
-                    results.keep(self.store, each.key, result)
+        batches = self._batches(reference, waiting)
+        with self._scratch.own(purpose="score") as folder:
+            for number, batch in enumerate(batches):
+                self._score_batch(reference, batch, self._how(reference, batch, folder, number=number, of=len(batches)))
+        for batch in batches:
+            if batch.begun is not None:
+                batch.begun.path.unlink(missing_ok=True)
 
     def log_matches(self, reference: Reference, planned: Sequence[Planned]) -> None:
         """Write what became of every row of every score, where that is asked for; one score is held at a time."""
         self._clear()
         if not self.asked.match_log:
             return
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._cache, prefix="matches-") as folder:
+        with self._scratch.own(purpose="match log") as folder:
             known = [each.score for each in planned if each.score is not None]
             for number, score in enumerate(known):
                 log = match_log(reference, self._library.whole(score), self.asked.policy)
-                with Storing("write", Path(folder), foreign=True):
-                    log.write_parquet(Path(folder) / f"{number:06}.parquet")
+                with Storing("write", folder, foreign=True):
+                    log.write_parquet(folder / f"{number:06}.parquet")
                 self._progress("match log", number + 1, len(known))
             if known:
-                logs = pl.scan_parquet(Path(folder) / "*.parquet")
+                logs = pl.scan_parquet(folder / "*.parquet")
                 self._write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
 
     def lay_out(self, reference: Reference, planned: Sequence[Planned], *, n_cached: int) -> Summary:
@@ -274,11 +300,30 @@ class ReferenceScoring:
         finally:
             staged.unlink(missing_ok=True)
 
-    def _how(self, *, batch: int, of: int) -> How:
-        def tell(done: int, ranges: int) -> None:
-            self._progress("ranges", batch * ranges + done, of * ranges)
+    def _batches(self, reference: Reference, waiting: Sequence[Planned]) -> list[_Batch]:
+        """Divide the work: what an interrupted run has begun goes on as it was, the rest by what memory takes."""
+        begun = self._checkpoints.begun(reference.ranges) if self.asked.use_cache else []
+        batches, left = [], list(waiting)
+        for checkpoint in begun:
+            keys = set(checkpoint.keys)
+            batches += _cut([each for each in left if each.key in keys], checkpoint)
+            left = [each for each in left if each.key not in keys]
+        return batches + _cut(left, None)
 
-        return How(scratch=self._cache / "scratch", scorer=Threads(workers=self.asked.workers), tell=tell)
+    def _score_batch(self, reference: Reference, batch: _Batch, how: How) -> None:
+        policy = self.asked.policy
+        readers = [_reader(self._library, each.score, policy) for each in batch.scores if each.score is not None]
+        for each, result in zip(batch.scores, score_batch(reference, readers, policy, how), strict=True):
+            if each.key is not None:
+                results.keep(self.store, each.key, result)
+
+    def _how(self, reference: Reference, batch: _Batch, folder: Path, *, number: int, of: int) -> How:
+        def tell(done: int, ranges: int) -> None:
+            self._progress("ranges", number * ranges + done, of * ranges)
+
+        keys = [each.key for each in batch.scores if each.key is not None]
+        kept = self._checkpoints.of_batch(reference.ranges, keys, batch.begun) if self.asked.use_cache else None
+        return How(scratch=folder, scorer=self._scorer, tell=tell, kept=kept)
 
     def _write_report(
         self, manifest: manifests.Manifest, summary: Summary, policy: dict[str, object], panel: dict[str, object]
@@ -343,6 +388,11 @@ class ReferenceScoring:
 def n_able(planned: Sequence[Planned]) -> int:
     """Count those that can have a result."""
     return sum(each.key is not None for each in planned)
+
+
+def _cut(scores: Sequence[Planned], begun: Checkpoint | None) -> list[_Batch]:
+    firsts = range(0, len(scores), _SCORES_AT_ONCE)
+    return [_Batch(scores=scores[first : first + _SCORES_AT_ONCE], begun=begun) for first in firsts]
 
 
 def _reader(library: Library, score: KnownScore, policy: Policy) -> Callable[[], ParsedScore]:

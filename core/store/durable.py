@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sluiceway.core.errors import StorageFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 # What a file system answers when it can hold no more, or no longer works.
@@ -45,12 +46,18 @@ class Storing:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is there whole, and on the disk, or as it was before."""
+    write_parts(path, [content])
+
+
+def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file of several parts, whole or as it was before."""
     with Storing("write", path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         staged = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                for part in parts:
+                    file.write(part)
             staged.chmod(0o644)
             flush(staged)
             staged.replace(path)

@@ -12,19 +12,18 @@ import errno
 import logging
 import os
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluiceway.core.errors import OutputBusy, StorageFailed
+from sluiceway.core.errors import StorageFailed
 from sluiceway.core.events import tell
 from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
 from sluiceway.core.store.durable import Storing, flush, write_whole
 from sluiceway.core.store.failures import Failure, read_failure, write_failure
-from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.record import Damage, sealed, unsealed
+from sluiceway.core.store.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,8 +58,7 @@ class ObjectStore:
         """Use this folder; it is made when the first object is put."""
         self.folder = folder
         self.quarantine = folder / "quarantine"
-        self._incoming = folder / "incoming"
-        self._swept = False
+        self._incoming = Scratch(folder / "incoming")
 
     def put(self, key: str, write: Callable[[Path], object], *, facts: Mapping[str, Json]) -> Stored:
         """Store what `write` writes to the path it is given, with these facts; a failure of this key is forgotten.
@@ -179,36 +177,11 @@ class ObjectStore:
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
-        """Give a folder in the store that goes when the block ends; its lock says that its process lives."""
+        """Give a folder in the store that goes when the block ends."""
         with contextlib.ExitStack() as undo:
-            yield self._staged(undo)
-
-    def _staged(self, undo: contextlib.ExitStack) -> Path:
-        with Storing("write to the store", self.folder):
-            self._incoming.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            while True:
-                staging = Path(tempfile.mkdtemp(dir=self._incoming))
-                # Another process may sweep it before it is locked; then there is another.
-                with contextlib.suppress(OutputBusy):
-                    try:
-                        undo.enter_context(exclusive(staging, purpose="store"))
-                    except StorageFailed:
-                        if staging.exists():
-                            raise
-                        continue
-                    undo.callback(shutil.rmtree, staging, ignore_errors=True)
-                    return staging
-
-    def _sweep(self) -> None:
-        """Remove, once, what processes left that were killed: what nobody holds."""
-        if self._swept:
-            return
-        self._swept = True
-        for left in self._incoming.iterdir():
-            # What vanishes meanwhile was another's, who is done with it.
-            with contextlib.suppress(OutputBusy, StorageFailed), exclusive(left, purpose="sweep"):
-                shutil.rmtree(left, ignore_errors=True)
+            with Storing("write to the store", self.folder):
+                staging = undo.enter_context(self._incoming.own(purpose="store"))
+            yield staging
 
 
 def _seal(fresh: Path, *, key: str, facts: Mapping[str, Json]) -> None:
