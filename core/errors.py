@@ -173,6 +173,11 @@ class ScoringFileBroken(UsageProblem):
     reason: str
     line: int | None = None
 
+    @property
+    def said(self) -> str:
+        """The reason, with the line where one is known; the same wherever the file lies."""
+        return self.reason if self.line is None else f"line {self.line}: {self.reason}"
+
     def __str__(self) -> str:
         """Name the file, the line where one is known, and the reason."""
         where = f"{str(self.path)!r}" if self.line is None else f"{str(self.path)!r}, line {self.line}"

@@ -31,6 +31,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     limit: int | None = None,
     workers: int = 2,
     use_cache: bool = True,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
+    retry_failed: bool = False,  # noqa: FBT001, FBT002
     match_log: bool = False,  # noqa: FBT001, FBT002
     synthetic: bool = False,  # noqa: FBT001, FBT002
 ) -> Summary:
@@ -47,6 +48,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         limit: Only the first so many scoring files.
         workers: Threads.
         use_cache: Take results that are there already instead of scoring again.
+        retry_failed: Try again what has failed as often as it may.
         match_log: Write what became of every row of every score, too.
         synthetic: Say on the report that the genotypes and scores are invented.
 
@@ -67,6 +69,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         limit=limit,
         workers=workers,
         use_cache=use_cache,
+        retry_failed=retry_failed,
         match_log=match_log,
         synthetic=synthetic,
     )

@@ -50,6 +50,9 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads.")] = os.cpu_count() or 1,
     match_log: Annotated[bool, typer.Option("--match-log", help="Keep what became of every row.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score again what is scored already.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what has failed as often as it may.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be scored, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -71,6 +74,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         limit=limit,
         workers=workers,
         use_cache=not no_cache,
+        retry_failed=retry_failed,
         match_log=match_log,
     )
     if dry_run:
@@ -105,9 +109,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _plan(run: ReferenceScoring) -> dict[str, str]:
     """Tell of every score whether it would be scored, is there already, or cannot be."""
-    planned = run.plan(run.prepare())
-    waiting = {each.name for each in run.waiting(planned)}
-    return {each.name: "failed" if each.failure else "score" if each.name in waiting else "cached" for each in planned}
+    return dict(run.outlook(run.plan(run.prepare())))
 
 
 def _print_plan(plan: dict[str, str], *, as_json: bool) -> None:

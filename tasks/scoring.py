@@ -15,7 +15,7 @@ from sluiceway.core.genetics.reference import Reference, Staged, Table, finished
 from sluiceway.core.genetics.score import Partial
 from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.provenance.usage import Usage
-from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring, Summary, n_able
+from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring, Summary
 
 _SHOWN = ("pgs_id", "status", "rows", "matched", "coverage", "reason")
 _MOST_SHOWN = 1_000
@@ -38,7 +38,7 @@ def score_batches(run: ReferenceScoring, reference: Reference, planned: Sequence
     """Score what has no result yet, and tell how many results were there before."""
     waiting = run.waiting(planned)
     run.score(reference, waiting)
-    return n_able(planned) - len(waiting)
+    return run.n_cached(planned, waiting)
 
 
 @task(cache_policy=NO_CACHE)

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.core.catalog.local_files import require_md5
 from sluiceway.core.catalog.score_table import ParsedScore, content_digest, read_table, write_table
 from sluiceway.core.catalog.scoring_file import read_scoring_file
+from sluiceway.core.errors import ScoringFileBroken
 from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.rows import COLUMNS, OPTIONAL
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import content_key
 from sluiceway.core.provenance.software import software_of
+from sluiceway.core.remote.clock import SystemClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sluiceway.core.genetics.policy import Policy
+    from sluiceway.core.remote.clock import Clock
     from sluiceway.core.store.objects import ObjectStore
 
 
@@ -44,17 +47,19 @@ class KnownScore:
 class Library:
     """The tables of scores below one store."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, *, clock: Clock | None = None) -> None:
+        """Keep tables in this store, and by this clock when a file was found to be broken."""
         self._store = store
+        self._clock = clock or SystemClock()
         self._software = software_of("sluiceway.core.catalog.scoring_file")
 
-    def load(self, source: Path) -> tuple[KnownScore, ...]:
-        """Give the scores of a file, parsing it unless its content is known."""
+    def load(self, source: Path, *, again: bool = False) -> tuple[KnownScore, ...]:
+        """Give the scores of a file, parsing it unless its content is known; as broken, it is but for `again`."""
         require_md5(source)
         file = digest_of_file(source)
         first = self._store.get(self._key(file, 0))
         if first is None:
-            return self._parse(source, file)
+            return self._first(source, file, again=again)
         known = [self._store.get(self._key(file, part)) for part in range(first.facts["parts"])]
         found = [_known(source, each.facts, each.key) for each in known if each is not None]
         return tuple(found) if len(found) == len(known) else self._parse(source, file)
@@ -66,12 +71,30 @@ class Library:
             if content is not None:
                 return read_table(content, columns=score.numbers)
             self._parse(score.source, digest_of_file(score.source))
-        return read_scoring_file(score.source)[score.part]
+        return self._from_file(score)
 
     def whole(self, score: KnownScore) -> ParsedScore:
         """Give a score with its header and every column of its file."""
         content = self._store.read(score.key)
-        return read_table(content) if content is not None else read_scoring_file(score.source)[score.part]
+        return read_table(content) if content is not None else self._from_file(score)
+
+    def _from_file(self, score: KnownScore) -> ParsedScore:
+        """Read a score from its file, which must still be what it was: results are kept by that content."""
+        parsed = read_scoring_file(score.source)
+        if score.part >= len(parsed) or content_digest(parsed[score.part]) != score.digest:
+            raise ScoringFileBroken(path=score.source, reason="it changed while it was used")
+        return parsed[score.part]
+
+    def _first(self, source: Path, file: str, *, again: bool) -> tuple[KnownScore, ...]:
+        """Parse a file, unless the same content could not be parsed before; a content that is broken stays broken."""
+        before = None if again else self._store.failure(self._key(file, 0))
+        if before is not None:
+            raise ScoringFileBroken(path=source, reason=before.reason)
+        try:
+            return self._parse(source, file)
+        except ScoringFileBroken as error:
+            self._store.failed(self._key(file, 0), error.said, permanent=True, clock=self._clock)
+            raise
 
     def _parse(self, source: Path, file: str) -> tuple[KnownScore, ...]:
         parsed = read_scoring_file(source)

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
@@ -67,6 +67,8 @@ class Asked:
     limit: int | None = None
     workers: int = 2
     use_cache: bool = True
+    retry_failed: bool = False
+    attempts: int = 3
     match_log: bool = False
     synthetic: bool = False
 
@@ -144,12 +146,13 @@ class ReferenceScoring:
         self._progress = progress or (lambda *_: None)
         self._home = chosen.home
         self._cache = chosen.cache_dir
-        self._library = Library(ObjectStore(chosen.cache_dir / "scores"))
+        self._library = Library(ObjectStore(chosen.cache_dir / "scores"), clock=clock)
         self.store = ObjectStore(chosen.home / "store")
         self._scorer = scorer or Threads(workers=asked.workers)
         self._scratch = Scratch(chosen.cache_dir / "scratch")
         self._checkpoints = Checkpoints(chosen.cache_dir / "totals", clock=clock, every=keep_every)
         self._software = results.scoring_software()
+        self._failed: dict[str, str] = {}
 
     def run(self) -> Summary:
         """Do it all."""
@@ -160,7 +163,7 @@ class ReferenceScoring:
                 waiting = self.waiting(planned)
                 self.score(reference, waiting)
                 self.log_matches(reference, planned)
-                summary = self.lay_out(reference, planned, n_cached=n_able(planned) - len(waiting))
+                summary = self.lay_out(reference, planned, n_cached=self.n_cached(planned, waiting))
             self.seal(reference, planned, summary, usage)
         return summary
 
@@ -182,11 +185,25 @@ class ReferenceScoring:
         return _without_twins(planned)
 
     def waiting(self, planned: Sequence[Planned]) -> list[Planned]:
-        """Give those without a result that can be relied on; a damaged result is none."""
+        """Give those without a result that can be relied on, save those that were tried often enough."""
         able = [each for each in planned if each.key is not None]
         if not self.asked.use_cache:
             return able
-        return [each for each in able if each.key is not None and results.find(self.store, each.key) is None]
+        lacking = [each for each in able if each.key is not None and results.find(self.store, each.key) is None]
+        return [each for each in lacking if not self._is_given_up(each)]
+
+    def n_cached(self, planned: Sequence[Planned], waiting: Sequence[Planned]) -> int:
+        """Count the results that were there before."""
+        scored = {each.key for each in waiting}
+        return sum(each.key is not None and each.key not in scored and each.key not in self._failed for each in planned)
+
+    def outlook(self, planned: Sequence[Planned]) -> dict[str, Literal["score", "cached", "failed"]]:
+        """Tell of every score whether it would be scored, is there already, or cannot be."""
+        scored = {each.name for each in self.waiting(planned)}
+        return {
+            each.name: "score" if each.name in scored else "failed" if self._failure_of(each) else "cached"
+            for each in planned
+        }
 
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
         """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
@@ -292,6 +309,7 @@ class ReferenceScoring:
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
         """Write a table that is there whole or not at all."""
         staged = self.asked.out / f".{name}"
+        staged.parent.mkdir(parents=True, exist_ok=True)
         try:
             with Storing("write", self.asked.out / name, foreign=True):
                 write(staged)
@@ -311,11 +329,42 @@ class ReferenceScoring:
         return batches + _cut(left, None)
 
     def _score_batch(self, reference: Reference, batch: _Batch, how: How) -> None:
-        policy = self.asked.policy
-        readers = [_reader(self._library, each.score, policy) for each in batch.scores if each.score is not None]
-        for each, result in zip(batch.scores, score_batch(reference, readers, policy, how), strict=True):
-            if each.key is not None:
-                results.keep(self.store, each.key, result)
+        readers = [partial(self._read, each) for each in batch.scores]
+        # All are read before the first result is given.
+        read = (each.key for each in batch.scores if each.key is not None and each.key not in self._failed)
+        for result, key in zip(score_batch(reference, readers, self.asked.policy, how), read, strict=True):
+            results.keep(self.store, key, result)
+
+    def _read(self, planned: Planned) -> ParsedScore | None:
+        """Read a score's rows; one that cannot be read now is a failure of its own, and counts against its budget."""
+        if planned.score is None or planned.key is None:
+            return None
+        try:
+            # Ids are text.
+            by_id = self.asked.policy.match == "id"
+            return self._library.whole(planned.score) if by_id else self._library.numbers(planned.score)
+        except (ScoringFileBroken, OSError) as error:
+            said = error.said if isinstance(error, ScoringFileBroken) else str(error.strerror)
+            failure = self.store.failed(planned.key, said, permanent=False, clock=self._clock)
+            tell(_log, "score not read", level=logging.WARNING, score=planned.name, reason=said)
+            self._failed[planned.key] = f"it could not be read (attempt {failure.attempts}): {said}"
+            return None
+
+    def _is_given_up(self, planned: Planned) -> bool:
+        before = None if planned.key is None or self._tries_again else self.store.failure(planned.key)
+        if planned.key is None or before is None or not (before.permanent or before.attempts >= self.asked.attempts):
+            return False
+        self._failed[planned.key] = (
+            f"it failed {before.attempts} times, the last time because {before.reason}; --retry-failed tries again"
+        )
+        return True
+
+    @property
+    def _tries_again(self) -> bool:
+        return self.asked.retry_failed or not self.asked.use_cache
+
+    def _failure_of(self, planned: Planned) -> str | None:
+        return planned.failure or (None if planned.key is None else self._failed.get(planned.key))
 
     def _how(self, reference: Reference, batch: _Batch, folder: Path, *, number: int, of: int) -> How:
         def tell(done: int, ranges: int) -> None:
@@ -353,12 +402,12 @@ class ReferenceScoring:
 
     def _plan_file(self, file: Path, reference: Reference) -> Iterator[Planned]:
         try:
-            known = self._library.load(file)
+            known = self._library.load(file, again=self._tries_again)
         except ScoringFileBroken as error:
             tell(_log, "scoring file left out", level=logging.WARNING, file=str(file), reason=error.reason)
             # Where the file lies is not told: the same work gives the same bytes in any folder.
-            said = error.reason if error.line is None else f"line {error.line}: {error.reason}"
-            yield Planned(name=_stem(file), score=None, key=None, failure=f"the scoring file cannot be used: {said}")
+            failure = f"the scoring file cannot be used: {error.said}"
+            yield Planned(name=_stem(file), score=None, key=None, failure=failure)
             return
         policy, panel = self.asked.policy, reference.panel
         for score in known:
@@ -371,8 +420,8 @@ class ReferenceScoring:
                 yield Planned(name=score.name, score=score, key=key, failure=None)
 
     def _named(self, planned: Planned) -> Named:
-        result = None if planned.key is None else results.find(self.store, planned.key)
-        failure = planned.failure
+        failure = self._failure_of(planned)
+        result = None if planned.key is None or failure else results.find(self.store, planned.key)
         if failure is None and result is None:
             failure = "its result was not there when it was read; run again"
         score = planned.score
@@ -385,19 +434,9 @@ class ReferenceScoring:
         )
 
 
-def n_able(planned: Sequence[Planned]) -> int:
-    """Count those that can have a result."""
-    return sum(each.key is not None for each in planned)
-
-
 def _cut(scores: Sequence[Planned], begun: Checkpoint | None) -> list[_Batch]:
     firsts = range(0, len(scores), _SCORES_AT_ONCE)
     return [_Batch(scores=scores[first : first + _SCORES_AT_ONCE], begun=begun) for first in firsts]
-
-
-def _reader(library: Library, score: KnownScore, policy: Policy) -> Callable[[], ParsedScore]:
-    # Ids are text.
-    return lambda: library.numbers(score) if policy.match == "position" else library.whole(score)
 
 
 def _stem(file: Path) -> str:
