@@ -77,7 +77,7 @@ class Policy(BaseModel):
 NAMED: Final = {
     "catalogue": Policy(),
     "just-prs": Policy(
-        ambiguous="keep", flip=False, duplicates="sum", no_other_allele="every", missing="zero", min_overlap=0.0
+        ambiguous="keep", flip=False, duplicates="sum", no_other_allele="every", missing="skip", min_overlap=0.0
     ),
 }
 """Policies by name: the catalogue calculator's, and one that reproduces just-prs's sums."""
