@@ -134,9 +134,10 @@ def _become(argv: List[bytes], environment: Dict[bytes, bytes], folder: bytes) -
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         os.chdir(os.path.join(folder, WORK.encode()))
         os.execvpe(argv[0], argv, environment)
-    except OSError as error:
-        _say(2, "sluiceway: could not start %s: %s" % (_text(argv[0]), error.strerror))
-        os._exit(_NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else _NOT_EXECUTABLE)
+    except (OSError, ValueError) as error:
+        _say(2, "sluiceway: could not start %r: %s" % (_text(argv[0]), error))
+        missing = getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR)
+        os._exit(_NOT_FOUND if missing else _NOT_EXECUTABLE)
     finally:
         # Whatever happens, this fork never goes on as a second jobside.
         os._exit(_NOT_EXECUTABLE)

@@ -250,9 +250,11 @@ def _signal(process: int, number: signal.Signals) -> None:
 
 
 def _born(process: int) -> str | None:
-    """Give when a process began, in the kernel's ticks (field 22 of proc(5)'s stat)."""
+    """Give when a process began, in the kernel's ticks (proc(5), field 22 of stat); none for one that has ended."""
     with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+        fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+        # A zombie's number stays until somebody asks how it ended.
+        return None if fields[0] == b"Z" else fields[19].decode()
     return None
 
 
