@@ -1,7 +1,7 @@
 """Every setting of sluiceway, in one class: environment variables named SLUICEWAY_*, or lines of .env.
 
 Nothing else in sluiceway reads the environment. The few variables of other programs that matter to us are the class
-Foreign below; SLURM_* variables are read on nodes only, by the program that runs there.
+Foreign below; further SLURM_* variables are read on nodes only, by the program that runs there.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class Settings(BaseSettings):
         default=Path("data/output"),
         description="Where results go when --out is not given: a folder per verb below this one.",
     )
+    memory: str | None = Field(
+        default=None,
+        description="How much memory a run of scores may take, such as 16G.",
+    )
     devcluster_dir: Path = Field(
         default=Path("/var/lib/sluiceway-devcluster"),
         description="The folder of `sluiceway devcluster`; the daemons' own users must be able to reach it.",
@@ -53,6 +57,9 @@ class Foreign(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     prefect_api_url: str | None = Field(default=None, validation_alias=AliasChoices("PREFECT_API_URL"))
+    slurm_mem_per_node: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_MEM_PER_NODE"))
+    slurm_mem_per_cpu: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_MEM_PER_CPU"))
+    slurm_cpus_on_node: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_CPUS_ON_NODE"))
     sudo_uid: int | None = Field(default=None, validation_alias=AliasChoices("SUDO_UID"))
 
 

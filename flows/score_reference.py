@@ -30,6 +30,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     unrelated: Path | None = None,
     limit: int | None = None,
     workers: int = 2,
+    memory: str | None = None,
     use_cache: bool = True,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
     retry_failed: bool = False,  # noqa: FBT001, FBT002
     match_log: bool = False,  # noqa: FBT001, FBT002
@@ -47,6 +48,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         unrelated: A list of people to leave out of the distributions as relatives.
         limit: Only the first so many scoring files.
         workers: Threads.
+        memory: How much memory to take, such as 16G; by default most of what there is.
         use_cache: Take results that are there already instead of scoring again.
         retry_failed: Try again what has failed as often as it may.
         match_log: Write what became of every row of every score, too.
@@ -68,6 +70,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         unrelated=unrelated,
         limit=limit,
         workers=workers,
+        memory=memory,
         use_cache=use_cache,
         retry_failed=retry_failed,
         match_log=match_log,

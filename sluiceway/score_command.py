@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,6 +48,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many files.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads.")] = os.cpu_count() or 1,
+    memory: Annotated[str | None, typer.Option("--memory", help="How much memory to take, such as 16G.")] = None,
     match_log: Annotated[bool, typer.Option("--match-log", help="Keep what became of every row.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score again what is scored already.")] = False,
     retry_failed: Annotated[
@@ -73,6 +74,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         unrelated=relatives,
         limit=limit,
         workers=workers,
+        memory=memory,
         use_cache=not no_cache,
         retry_failed=retry_failed,
         match_log=match_log,
@@ -107,17 +109,27 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def _plan(run: ReferenceScoring) -> dict[str, str]:
-    """Tell of every score whether it would be scored, is there already, or cannot be."""
-    return dict(run.outlook(run.plan(run.prepare())))
+def _plan(run: ReferenceScoring) -> dict[str, Any]:
+    """Tell of every score whether it would be scored, is there already, or cannot be; and how memory divides them."""
+    reference = run.prepare()
+    planned = run.plan(reference)
+    batches = run.batches(reference, run.waiting(planned))
+    return {
+        "scores": run.outlook(planned),
+        "memory": str(run.budget),
+        "batches": [len(each.scores) for each in batches],
+        "resumed": sum(len(each.scores) for each in batches if each.begun is not None),
+    }
 
 
-def _print_plan(plan: dict[str, str], *, as_json: bool) -> None:
+def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(plan))
         return
-    for name, what in plan.items():
+    for name, what in plan["scores"].items():
         typer.echo(f"{what}\t{name}")
+    sizes = ", ".join(map(str, plan["batches"])) or "none"
+    typer.echo(f"batches within {plan['memory']}: {sizes}; {plan['resumed']} scores go on where a run was interrupted")
 
 
 def _print(summary: Summary, *, as_json: bool) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 import polars as pl
 
+from sluiceway.core import settings
 from sluiceway.core.errors import InputMissing, QueryRefused
+from sluiceway.core.slurm.resources import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,6 @@ _MEMORY: Final = "2GB"
 _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
-    "memory_limit": _MEMORY,
     # Otherwise a name in a question could be a variable of this program.
     "python_enable_replacements": False,
 }
@@ -38,7 +39,7 @@ def query(folder: Path, sql: str) -> pl.DataFrame:
     if not files:
         raise InputMissing(what="a parquet file in", path=folder)
     try:
-        with duckdb.connect(":memory:", config=_SETTINGS) as database:
+        with duckdb.connect(":memory:", config={**_SETTINGS, "memory_limit": _memory()}) as database:
             _show(database, [each.resolve() for each in files])
             _refuse_all_but_one_question(database, sql)
             # An error that comes while polars reads leaves objects behind, of which duckdb complains at the end.
@@ -46,6 +47,12 @@ def query(folder: Path, sql: str) -> pl.DataFrame:
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
         tables = ", ".join(each.stem for each in files)
         raise QueryRefused(folder=folder, reason=_in_one_line(error), tables=tables) from error
+
+
+def _memory() -> str:
+    """Give what the settings allow; a question needs little, so without them it is not all that there is."""
+    allowed = settings.load().memory
+    return f"{Memory.parse(allowed).mebibytes}MiB" if allowed else _MEMORY
 
 
 def _show(database: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:

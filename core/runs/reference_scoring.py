@@ -28,6 +28,7 @@ from sluiceway.core.publish import tables
 from sluiceway.core.publish.tables import Named
 from sluiceway.core.report.scoring import ScoringReport, render
 from sluiceway.core.runs.checkpoints import Checkpoint, Checkpoints
+from sluiceway.core.runs.memory import Budget
 from sluiceway.core.store import lock
 from sluiceway.core.store.durable import Storing, flush, write_whole
 from sluiceway.core.store.lock import exclusive
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_SCORES_AT_ONCE: Final = 512
-"""Scores in a batch: what bounds memory and scratch space, however many scores there are."""
 _OUTPUTS: Final = (
     "scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet", "report.html", "manifest.json",
 )  # fmt: skip
@@ -66,6 +65,7 @@ class Asked:
     unrelated: Path | None = None
     limit: int | None = None
     workers: int = 2
+    memory: str | None = None
     use_cache: bool = True
     retry_failed: bool = False
     attempts: int = 3
@@ -112,7 +112,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Batch:
+class Batch:
     """Scores that go over the panel together, and the totals that an interrupted run left of them."""
 
     scores: Sequence[Planned]
@@ -152,6 +152,7 @@ class ReferenceScoring:
         self._scratch = Scratch(chosen.cache_dir / "scratch")
         self._checkpoints = Checkpoints(chosen.cache_dir / "totals", clock=clock, every=keep_every)
         self._software = results.scoring_software()
+        self.budget = Budget.of(asked.memory, workers=asked.workers)
         self._failed: dict[str, str] = {}
 
     def run(self) -> Summary:
@@ -205,9 +206,19 @@ class ReferenceScoring:
             for each in planned
         }
 
+    def batches(self, reference: Reference, waiting: Sequence[Planned]) -> list[Batch]:
+        """Divide the work: what an interrupted run has begun goes on as it was, the rest by what memory takes."""
+        begun = self._checkpoints.begun(reference.ranges) if self.asked.use_cache else []
+        batches, left = [], list(waiting)
+        for checkpoint in begun:
+            keys = set(checkpoint.keys)
+            batches += self._cut(reference, [each for each in left if each.key in keys], checkpoint)
+            left = [each for each in left if each.key not in keys]
+        return batches + self._cut(reference, left, None)
+
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
         """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
-        batches = self._batches(reference, waiting)
+        batches = self.batches(reference, waiting)
         with self._scratch.own(purpose="score") as folder:
             for number, batch in enumerate(batches):
                 self._score_batch(reference, batch, self._how(reference, batch, folder, number=number, of=len(batches)))
@@ -318,17 +329,11 @@ class ReferenceScoring:
         finally:
             staged.unlink(missing_ok=True)
 
-    def _batches(self, reference: Reference, waiting: Sequence[Planned]) -> list[_Batch]:
-        """Divide the work: what an interrupted run has begun goes on as it was, the rest by what memory takes."""
-        begun = self._checkpoints.begun(reference.ranges) if self.asked.use_cache else []
-        batches, left = [], list(waiting)
-        for checkpoint in begun:
-            keys = set(checkpoint.keys)
-            batches += _cut([each for each in left if each.key in keys], checkpoint)
-            left = [each for each in left if each.key not in keys]
-        return batches + _cut(left, None)
+    def _cut(self, reference: Reference, scores: Sequence[Planned], begun: Checkpoint | None) -> list[Batch]:
+        rows = [0 if each.score is None else each.score.n_rows for each in scores]
+        return [Batch(scores=scores[part], begun=begun) for part in self.budget.cut(reference, rows)]
 
-    def _score_batch(self, reference: Reference, batch: _Batch, how: How) -> None:
+    def _score_batch(self, reference: Reference, batch: Batch, how: How) -> None:
         readers = [partial(self._read, each) for each in batch.scores]
         # All are read before the first result is given.
         read = (each.key for each in batch.scores if each.key is not None and each.key not in self._failed)
@@ -366,7 +371,7 @@ class ReferenceScoring:
     def _failure_of(self, planned: Planned) -> str | None:
         return planned.failure or (None if planned.key is None else self._failed.get(planned.key))
 
-    def _how(self, reference: Reference, batch: _Batch, folder: Path, *, number: int, of: int) -> How:
+    def _how(self, reference: Reference, batch: Batch, folder: Path, *, number: int, of: int) -> How:
         def tell(done: int, ranges: int) -> None:
             self._progress("ranges", number * ranges + done, of * ranges)
 
@@ -432,11 +437,6 @@ class ReferenceScoring:
             failure=failure,
             notes=score.notes if score else (),
         )
-
-
-def _cut(scores: Sequence[Planned], begun: Checkpoint | None) -> list[_Batch]:
-    firsts = range(0, len(scores), _SCORES_AT_ONCE)
-    return [_Batch(scores=scores[first : first + _SCORES_AT_ONCE], begun=begun) for first in firsts]
 
 
 def _stem(file: Path) -> str:
