@@ -9,6 +9,7 @@ Commands import what they work with when they run: nobody waits for all of it to
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from sluiceway.core.report import console
 from sluiceway.deployments.devcluster import command as devcluster
 
 _INTERRUPTED = 130
+_ALLOCATIONS_BETWEEN_COLLECTIONS = 100_000
 _shows_tracebacks = ContextVar("_shows_tracebacks", default=False)
 
 app = typer.Typer(
@@ -75,6 +77,8 @@ def demo(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error of ours is one paragraph, any other is a bug and shows its traceback."""
+    # What a command imports stays until it ends: looking through all of it for garbage again and again costs more.
+    gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
     try:
         app(args=arguments)
     except asyncio.CancelledError:

@@ -59,6 +59,8 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
 ) -> None:
     """Score every given score against everybody of a reference panel, in one pass over its genotypes."""
     from sluiceway.core import settings
+
+    settings.leave_processors_to_us()
     from sluiceway.core.genetics import policy as policies
     from sluiceway.core.remote.clock import SystemClock
     from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring

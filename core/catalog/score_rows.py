@@ -200,7 +200,7 @@ def _kept(frame: pl.DataFrame, layout: Layout, key: NDArray[np.uint64]) -> Itera
         if name in _CONSUMED or name in told or is_weight(name) or frame[name].null_count() == frame.height:
             continue
         own_name = name in TYPED or name in _OWN_TEXT
-        yield frame[name].cast(pl.String).alias(f"{name}_in_file" if own_name else name)
+        yield frame[name].alias(f"{name}_in_file" if own_name else name)
 
 
 def _notes(table: TextTable, rows: pl.DataFrame, places: _Places) -> Iterator[str]:

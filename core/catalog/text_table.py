@@ -7,6 +7,7 @@ the time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import zlib
@@ -151,15 +152,16 @@ def is_weight(column: str) -> bool:
 
 
 def _typed(text: bytes, columns: Sequence[str], first_line: int) -> pl.DataFrame | None:
-    """Read the numbers as numbers; nothing where one is none."""
-    position = next((name for name in _POSITIONS if name in columns), None)
-    types: dict[str, pl.DataType] = {
-        name: pl.Float64() if is_number(name) else pl.UInt32() if name == position else pl.String() for name in columns
-    }
-    try:
-        return _csv(text, types, first_line)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return None
+    """Read the numbers as numbers; nothing where one is none. Positions by which no row is placed may be text."""
+    positions = [name for name in _POSITIONS if name in columns]
+    for numbers in dict.fromkeys((tuple(positions), tuple(positions[:1]))):
+        types: dict[str, pl.DataType] = {
+            name: pl.Float64() if is_number(name) else pl.UInt32() if name in numbers else pl.String()
+            for name in columns
+        }
+        with contextlib.suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return _csv(text, types, first_line)
+    return None
 
 
 def _csv(text: bytes, types: dict[str, pl.DataType], first_line: int) -> pl.DataFrame:

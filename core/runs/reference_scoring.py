@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -36,7 +37,7 @@ from sluiceway.core.store.objects import ObjectStore
 from sluiceway.core.store.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sluiceway.core.catalog.score_table import ParsedScore
@@ -179,10 +180,13 @@ class ReferenceScoring:
         """Parse what is not parsed yet, and give every score its key; a broken file is one failure, not the end."""
         kept = LocalFiles.below(self._home, reference.panel.build)
         files = kept.files_of(self.asked.scores)[: self.asked.limit]
+        panel = f"sha256:{table_key(reference.panel)}"
         planned: list[Planned] = []
-        for number, file in enumerate(files, start=1):
-            planned += self._plan_file(file, reference)
-            self._progress("scoring files", number, len(files))
+        with ThreadPoolExecutor(max_workers=self.asked.workers) as pool:
+            plans = pool.map(lambda file: self._plan_file(file, reference, panel), files)
+            for number, plan in enumerate(plans, start=1):
+                planned += plan
+                self._progress("scoring files", number, len(files))
         return _without_twins(planned)
 
     def waiting(self, planned: Sequence[Planned]) -> list[Planned]:
@@ -405,24 +409,23 @@ class ReferenceScoring:
         heaviest = rows.sort(pl.col("effect_weight").abs(), descending=True, nulls_last=True).head(_SHOWN)
         return heaviest.rename({"effect_weight": "weight"}).collect()
 
-    def _plan_file(self, file: Path, reference: Reference) -> Iterator[Planned]:
+    def _plan_file(self, file: Path, reference: Reference, panel: str) -> list[Planned]:
         try:
             known = self._library.load(file, again=self._tries_again)
         except ScoringFileBroken as error:
             tell(_log, "scoring file left out", level=logging.WARNING, file=str(file), reason=error.reason)
             # Where the file lies is not told: the same work gives the same bytes in any folder.
             failure = f"the scoring file cannot be used: {error.said}"
-            yield Planned(name=_stem(file), score=None, key=None, failure=failure)
-            return
-        policy, panel = self.asked.policy, reference.panel
-        for score in known:
-            is_elsewhere = score.build is not None and panel.build is not None and score.build is not panel.build
-            if is_elsewhere and policy.match == "position":
-                said = f"the score is on {score.build}, the panel on {panel.build}; use the harmonised file"
-                yield Planned(name=score.name, score=None, key=None, failure=said)
-            else:
-                key = results.result_key(score.digest_for(policy), f"sha256:{table_key(panel)}", policy, self._software)
-                yield Planned(name=score.name, score=score, key=key, failure=None)
+            return [Planned(name=_stem(file), score=None, key=None, failure=failure)]
+        return [self._plan_score(score, reference.panel.build, panel) for score in known]
+
+    def _plan_score(self, score: KnownScore, build: Build | None, panel: str) -> Planned:
+        policy = self.asked.policy
+        if policy.match == "position" and score.build is not None and build is not None and score.build is not build:
+            said = f"the score is on {score.build}, the panel on {build}; use the harmonised file"
+            return Planned(name=score.name, score=None, key=None, failure=said)
+        key = results.result_key(score.digest_for(policy), panel, policy, self._software)
+        return Planned(name=score.name, score=score, key=key, failure=None)
 
     def _named(self, planned: Planned) -> Named:
         failure = self._failure_of(planned)

@@ -34,7 +34,7 @@ def test_the_columns_come_in_their_order(tmp_path: Path) -> None:
             "weight": pl.Float64, "model": pl.UInt8, "weight_0": pl.Float64, "weight_1": pl.Float64,
             "weight_2": pl.Float64, "frequency": pl.Float32, "ratio": pl.Float64, "effect_allele": pl.String,
             "other_allele": pl.String, "rsid": pl.String, "hm_source": pl.String, "chr_name": pl.String,
-            "chr_position": pl.String, "OR": pl.String, "locus_name": pl.String,
+            "chr_position": pl.UInt32, "OR": pl.String, "locus_name": pl.String,
         }
     )  # fmt: skip
 
