@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sluiceway.core.slurm.resources import Resources
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 @dataclass(frozen=True, slots=True)
 class JobId:
     """Slurm's id of a job, of one element of an array, or of a heterogeneous job's leader.
@@ -223,8 +226,9 @@ class JobSpec:
         for name, value in (("token", self.token), ("folder", str(self.folder))):
             if not value or "\0" in value:
                 raise ResourcesInvalid(option=name, value=value, reason="it is empty or holds a NUL")
-        if not self.folder.is_absolute():
-            raise ResourcesInvalid(option="folder", value=str(self.folder), reason="it must be absolute")
+        if not self.folder.is_absolute() or _CONTROL.search(str(self.folder)):
+            reason = "it must be absolute, and hold no tab, newline or other control character"
+            raise ResourcesInvalid(option="folder", value=str(self.folder), reason=reason)
         if not self.command or any("\0" in word for word in self.command):
             raise ResourcesInvalid(option="command", value=repr(self.command), reason="it is empty or holds a NUL")
 
@@ -274,10 +278,12 @@ class JobOutcome:
             raise ValueError("one of exit_code and signal must be there")
         return self
 
-    def is_of(self, job: JobId, *, restart: int | None) -> bool:
-        """Whether this is that job's, and of that run of it where the number of restarts is known."""
-        same_job = self.job_id == job.number and self.task == job.task
-        return same_job and restart in (None, self.restart)
+    def is_of(self, job: JobId, *, raw: int | None = None, restart: int | None = None) -> bool:
+        """Whether this is that job's, and of that run of it where the number of restarts is known.
+
+        An element of an array has an id of its own (`raw`) besides its array's; SLURM_JOB_ID holds the former.
+        """
+        return self.job_id in (job.number, raw) and self.task == job.task and restart in (None, self.restart)
 
 
 def _whole(value: Any) -> int:

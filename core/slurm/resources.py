@@ -27,8 +27,8 @@ from sluiceway.core.errors import ResourcesInvalid
 _RESERVED = frozenset(
     {
         "array", "begin", "bb", "bbf", "chdir", "clusters", "comment", "dependency", "error", "get-user-env",
-        "het-group", "hold", "input", "job-name", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable",
-        "quiet", "requeue", "signal", "test-only", "uid", "gid", "verbose", "wait", "wrap",
+        "het-group", "hold", "input", "job-name", "kill-on-invalid-dep", "no-requeue", "open-mode", "output",
+        "parsable", "quiet", "requeue", "signal", "test-only", "uid", "gid", "verbose", "wait", "wrap",
     }
 )  # fmt: skip
 _FIELD_OF_OPTION = {

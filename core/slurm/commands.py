@@ -1,0 +1,201 @@
+"""The commands that a cluster is asked with: constant scripts whose values are positional, each one round trip.
+
+Each line of a script's answer begins with @ and a name, so that a login's greetings do not matter, and the last is
+@end, so that an answer cut short is no answer. What a cut connection leaves running is shut out by a lock that even
+sbatch holds: nobody looks for a job while another may still be making it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+from sluiceway.core.errors import ResourcesInvalid
+from sluiceway.core.remote.shell import Command
+from sluiceway.core.slurm.parse import ACCOUNT_FIELDS, QUEUE_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import PurePosixPath
+
+    from sluiceway.core.slurm.job import JobId, JobSpec
+
+# The last file of a bundle: where it is there, all are.
+LAST_FILE = ".staged"
+# The answer of a look that must not submit.
+ONLY_LOOK = "-"
+
+_STAGE: LiteralString = """
+set -eu
+umask 077
+mkdir -p -- "$1"
+cd -- "$1"
+exec 9>>submit.lock
+! command -v flock >/dev/null || flock -w 90 9
+if [ -s submit.began ]; then
+    cat >/dev/null
+    echo "@began $(cat submit.began)"
+else
+    rm -f -- "$2"
+    tar -xf - --no-same-owner
+    [ -e "$2" ] || { echo "the bundle did not arrive whole" >&2; exit 74; }
+fi
+echo @end
+"""
+
+_ASK: LiteralString = """
+t=$(mktemp -d) || exit 73
+trap 'rm -rf -- "$t"' EXIT
+mark() { LC_ALL=C awk -v mark="$1 " '{ print mark $0 }' "$2"; }
+ask() {
+    tag=$1; shift
+    code=0
+    timeout 40 env SLURM_TIME_FORMAT=%s "$@" >"$t/out" 2>"$t/err" </dev/null || code=$?
+    mark "@$tag" "$t/out"; mark "@$tag!" "$t/err"; echo "@$tag= $code"
+}
+queue() { ask queue squeue ${cluster:+-M "$cluster"} -h -r -t all -u "$(id -u)" ${1:+-n "$1"} -O "$2"; }
+"""
+
+_FIND: LiteralString = (
+    _ASK
+    + """
+cluster=$1
+queue "$2" "$3"
+if [ "$code" = 0 ] && [ ! -s "$t/out" ]; then
+    ask account sacct ${cluster:+-M "$cluster"} -D -n -P -u "$(id -u)" -S "$4" --name="$2" --format="$5"
+fi
+echo @end
+"""
+)
+
+# $6 is what submit.began must hold for sbatch to run: nothing the first time; afterwards the mark of a beginning that
+# was proven to have come to nothing. So of two that hold the same proof, one submits.
+_SUBMIT: LiteralString = (
+    _ASK
+    + """
+cluster=$1 token=$2 fields=$3 account=$4 folder=$5 expected=$6 mark=$7 trace=$8
+shift 8
+umask 077
+cd -- "$folder" || exit 66
+exec 9>>submit.lock || exit 73
+if command -v flock >/dev/null && ! flock -w 90 9; then
+    echo "another submit holds the lock" >&2
+    exit 75
+fi
+began=$(cat submit.began 2>/dev/null)
+echo "@now $(date +%s)"
+[ -z "$began" ] || echo "@began $began"
+queue "$token" "$fields"
+if [ "$code" = 0 ] && [ ! -s "$t/out" ]; then
+    if [ "$began" = "$expected" ]; then
+        echo "$(date +%s) $mark" >submit.began.new && sync -- submit.began.new && mv -f submit.began.new submit.began &&
+        : >submit.answer || exit 73
+        code=0
+        timeout 300 "$@" >submit.answer 2>submit.said </dev/null || code=$?
+        sync -- submit.answer
+        mark @sbatch submit.answer; mark @sbatch! submit.said; echo "@sbatch= $code"
+    elif [ -n "$began" ]; then
+        since=$(date -d "@$((${began%% *} - 86400))" +%Y-%m-%dT%H:%M:%S)
+        ask account sacct ${cluster:+-M "$cluster"} -D -n -P -u "$(id -u)" -S "$since" --name="$token" \
+            --format="$account"
+        mark @answer submit.answer
+        [ ! -e "$trace" ] || echo "@traces yes"
+    fi
+fi
+echo @end
+"""
+)
+
+_CANCEL: LiteralString = (
+    _ASK
+    + """
+cluster=$1 jobs=$2 fields=$3
+ask cancel scancel ${cluster:+-M "$cluster"} $jobs
+queue "" "$fields"
+echo @end
+"""
+)
+
+# Standard input tells what to look at, a line each, tabs between: n NAME, and f KEY OFFSET PATH.
+_WATCH: LiteralString = (
+    _ASK
+    + """
+export LC_ALL=C
+cluster=$1 fields=$2 jobs=$3 account=$4 room=$5 share=$6
+tab=$(printf '\\t')
+cat >"$t/asked"
+queue "$(awk -F'\\t' '$1 == "n" { print $2 }' "$t/asked" | paste -sd, -)" "$fields"
+[ -z "$jobs" ] || ask account sacct ${cluster:+-M "$cluster"} -D -n -P -j "$jobs" --format="$account"
+awk -F'\\t' '$1 == "f" { print $4 }' "$t/asked" | xargs -r -d '\\n' stat -L -c '%s\t%n' -- >"$t/sizes" 2>/dev/null
+awk -F'\\t' 'NR == FNR { size[substr($0, index($0, FS) + 1)] = $1; next }
+    $1 == "f" && ($4 in size) && size[$4] != $3 { print $2 FS $3 FS size[$4] FS $4 }' \
+    "$t/sizes" "$t/asked" >"$t/grown"
+while IFS=$tab read -r key offset size path; do
+    if [ "$size" -lt "$offset" ]; then echo "@shrunk $key"; continue; fi
+    more=$((size - offset))
+    [ "$more" -le "$share" ] || { more=$share; echo "@more $key"; }
+    [ "$more" -le "$room" ] || { echo "@more $key"; continue; }
+    room=$((room - more))
+    printf '@file %s %s ' "$key" "$offset"
+    tail -c "+$((offset + 1))" -- "$path" | head -c "$more" | base64 -w 0
+    echo
+done <"$t/grown"
+echo @end
+"""
+)
+
+
+def stage(folder: PurePosixPath, bundle: bytes) -> Command:
+    """Unpack a bundle there, unless a job was begun from that folder already."""
+    return Command.script(_STAGE, str(folder), LAST_FILE, stdin=bundle)
+
+
+def find(token: str, *, since: str, cluster: str = "") -> Command:
+    """Ask squeue for our jobs of that name, and accounting where squeue knows none."""
+    return Command.script(_FIND, cluster, token, QUEUE_FIELDS, since, ACCOUNT_FIELDS)
+
+
+def submit(spec: JobSpec, *, expected: str, mark: str, cluster: str = "") -> Command:
+    """Look for the job under the folder's lock; where there is none and the folder is as expected, run sbatch."""
+    trace = str(spec.stdout).replace("%a", "0")
+    values = (cluster, spec.token, QUEUE_FIELDS, ACCOUNT_FIELDS, str(spec.folder), expected, mark, trace)
+    return Command.script(_SUBMIT, *values, *sbatch(spec, cluster=cluster))
+
+
+def sbatch(spec: JobSpec, *, cluster: str = "") -> tuple[str, ...]:
+    """The call of sbatch itself: what names the job and its files, which no directive could say of any path."""
+    return (
+        "sbatch",
+        "--parsable",
+        *(("-M", cluster) if cluster else ()),
+        f"--job-name={spec.token}",
+        f"--comment={spec.comment}",
+        f"--chdir={spec.folder}",
+        f"--output={_pattern(spec.stdout)}",
+        f"--error={_pattern(spec.stderr)}",
+        str(spec.script),
+    )
+
+
+def estimate(script: bytes, *, cluster: str = "") -> Command:
+    """Ask when a script would start; nothing is submitted."""
+    chosen = ("-M", cluster) if cluster else ()
+    return Command.of("env", "SLURM_TIME_FORMAT=%s", "sbatch", "--test-only", *chosen, stdin=script)
+
+
+def cancel(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
+    """Cancel jobs, and say what squeue tells of ours right after."""
+    return Command.script(_CANCEL, cluster, " ".join(map(str, jobs)), QUEUE_FIELDS)
+
+
+def watch(asked: bytes, *, missing: Iterable[int], room: int, share: int, cluster: str = "") -> Command:
+    """Ask for everything about the jobs in one go: states, accounts of those missing, and what files have grown."""
+    ids = ",".join(map(str, missing))
+    return Command.script(_WATCH, cluster, QUEUE_FIELDS, ids, ACCOUNT_FIELDS, str(room), str(share), stdin=asked)
+
+
+def _pattern(path: PurePosixPath) -> str:
+    text = str(path)
+    if "\\" in text:
+        # A backslash turns every pattern off, and is itself left out of the name.
+        raise ResourcesInvalid(option="output", value=text, reason="Slurm cannot write a file with a backslash in it")
+    return text.replace("%", "%%").replace("%%a", "%a")
