@@ -55,7 +55,10 @@ def match_log(reference: Reference, score: ParsedScore, policy: Policy) -> pl.Da
 def _lines(reference: Reference, name: str, rows: Rows, found: Matches, texts: pl.DataFrame) -> pl.DataFrame:
     is_found = found.entry >= 0
     names = reference.table.names(found.entry[is_found])
-    place = pl.DataFrame({"at": np.flatnonzero(is_found)}).hstack(names.select("id", "ref", "alt"))
+    is_multiallelic = np.asarray(reference.table.multiallelic[found.entry[is_found]])
+    place = pl.DataFrame({"at": np.flatnonzero(is_found), "is_multiallelic": is_multiallelic}).hstack(
+        names.select("id", "ref", "alt")
+    )
     numbers = (rows.key >> np.uint64(CHROMOSOME_SHIFT)).astype(np.uint8)
     positions = (rows.key >> np.uint64(POSITION_SHIFT)) & np.uint64(MAX_POSITION)
     reasons = {int(each): each for each in Reason}
@@ -88,5 +91,4 @@ def _judged(table: pl.DataFrame) -> pl.DataFrame:
         match_flipped=flipped,
         matched_effect_allele=pl.when(pl.col("match_type").is_not_null()).then(counted),
         is_ambiguous=pl.col("ref").replace(_COMPLEMENT) == pl.col("alt"),
-        is_multiallelic=pl.col("reason") == Reason.MULTIALLELIC.name.lower(),
     )
