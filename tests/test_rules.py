@@ -1,6 +1,7 @@
 """Which test holds which rule of scoring: of the catalogue's files (S), of matching (M), of plink2's sums (P).
 
-A rule that is another program's own affair, or is not carried out here, says so instead; the letters are those of the project's requirements.
+A rule that is another program's own affair, or is not carried out here, says so instead. The letters are those of the
+project's requirements.
 """
 
 from __future__ import annotations
