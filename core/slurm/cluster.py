@@ -86,23 +86,27 @@ class Cluster:
         The names of the files are relative to the job's folder; the batch script is added to them.
         """
         mark = secrets.token_hex(4)
-        expected = await self._stage(spec, files)
+        may_submit = await self._stage(spec, files)
         absent_since: tuple[str, datetime] | None = None
         for pause in _growing(timedelta(seconds=1), timedelta(seconds=30)):
-            look = await self._visit(spec, expected=expected, mark=mark)
+            look = await self._visit(spec, may_submit=may_submit, mark=mark)
             match look.answer:
                 case Known(job):
                     return job
                 case Refused(reason):
+                    await self._frames(commands.withdraw(spec.folder, mark=mark))
                     raise SlurmRefused(machine=self._shell.machine, attempted=f"submit {spec.token}", reason=reason)
+                case Absent() if not look.began:
+                    may_submit = True
                 case Absent():
                     if absent_since is None or absent_since[0] != look.began:
                         absent_since = look.began, self._clock.now()
-                    settled = look.age >= _OLD or self._clock.now() - absent_since[1] >= _SETTLED
-                    expected = look.began if settled or not look.began else commands.ONLY_LOOK
+                    if look.age >= _OLD or self._clock.now() - absent_since[1] >= _SETTLED:
+                        await self._frames(commands.withdraw(spec.folder, mark=look.began.split()[-1]))
+                        may_submit = await self._stage(spec, files)
                 case Unreachable(reason):
                     tell(log, "waiting for Slurm", job=spec.token, because=reason)
-                    expected = commands.ONLY_LOOK
+                    may_submit = False
             await self._clock.sleep(pause)
         raise AssertionError  # the pauses never end
 
@@ -130,20 +134,20 @@ class Cluster:
         start = datetime.fromtimestamp(int(found[1]), tz=UTC) if found[1].isdecimal() else None
         return Estimate(start=start, nodes=found[2], partition=found[3], said=said)
 
-    async def _stage(self, spec: JobSpec, files: Mapping[str, bytes]) -> str:
-        """Bring the files; say what the folder must hold for sbatch to run."""
+    async def _stage(self, spec: JobSpec, files: Mapping[str, bytes]) -> bool:
+        """Bring the files; say whether the folder knows of no submit before."""
         script = batch_script(spec).encode(errors="surrogateescape")
         command = commands.stage(spec.folder, _bundle({**files, spec.script.name: script}))
         for pause in _growing(timedelta(seconds=1), timedelta(seconds=30)):
             frames = await self._frames(command)
             if isinstance(frames, Frames):
-                return commands.ONLY_LOOK if frames.value("began") else ""
+                return not frames.value("began")
             tell(log, "waiting for the cluster", job=spec.token, because=frames.reason)
             await self._clock.sleep(pause)
         raise AssertionError  # the pauses never end
 
-    async def _visit(self, spec: JobSpec, *, expected: str, mark: str) -> _Look:
-        frames = await self._frames(commands.submit(spec, expected=expected, mark=mark, cluster=self._name))
+    async def _visit(self, spec: JobSpec, *, may_submit: bool, mark: str) -> _Look:
+        frames = await self._frames(commands.submit(spec, may_submit=may_submit, mark=mark, cluster=self._name))
         if isinstance(frames, Unreachable):
             return _Look(answer=frames)
         began = frames.value("began")

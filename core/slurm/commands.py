@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # The last file of a bundle: where it is there, all are.
 LAST_FILE = ".staged"
-# The answer of a look that must not submit.
-ONLY_LOOK = "-"
 
 _STAGE: LiteralString = """
 set -eu
@@ -67,12 +65,11 @@ echo @end
 """
 )
 
-# $6 is what submit.began must hold for sbatch to run: nothing the first time; afterwards the mark of a beginning that
-# was proven to have come to nothing. So of two that hold the same proof, one submits.
+# sbatch runs only where the folder says nothing of a submit before this one, and squeue knows no such name.
 _SUBMIT: LiteralString = (
     _ASK
     + """
-cluster=$1 token=$2 fields=$3 account=$4 folder=$5 expected=$6 mark=$7 trace=$8
+cluster=$1 token=$2 fields=$3 account=$4 folder=$5 may_submit=$6 mark=$7 trace=$8
 shift 8
 umask 077
 cd -- "$folder" || exit 66
@@ -86,7 +83,7 @@ echo "@now $(date +%s)"
 [ -z "$began" ] || echo "@began $began"
 queue "$token" "$fields"
 if [ "$code" = 0 ] && [ ! -s "$t/out" ]; then
-    if [ "$began" = "$expected" ]; then
+    if [ -z "$began" ] && [ "$may_submit" = yes ]; then
         echo "$(date +%s) $mark" >submit.began.new && sync -- submit.began.new && mv -f submit.began.new submit.began &&
         : >submit.answer || exit 73
         code=0
@@ -104,6 +101,15 @@ fi
 echo @end
 """
 )
+
+# What a submit left behind that came to nothing; what another one wrote meanwhile stays.
+_WITHDRAW: LiteralString = """
+cd -- "$1" || exit 66
+exec 9>>submit.lock
+! command -v flock >/dev/null || flock -w 90 9 || exit 75
+case "$(cat submit.began 2>/dev/null)" in *" $2") rm -f -- submit.began ;; esac
+echo @end
+"""
 
 _CANCEL: LiteralString = (
     _ASK
@@ -154,11 +160,17 @@ def find(token: str, *, since: str, cluster: str = "") -> Command:
     return Command.script(_FIND, cluster, token, QUEUE_FIELDS, since, ACCOUNT_FIELDS)
 
 
-def submit(spec: JobSpec, *, expected: str, mark: str, cluster: str = "") -> Command:
-    """Look for the job under the folder's lock; where there is none and the folder is as expected, run sbatch."""
+def submit(spec: JobSpec, *, may_submit: bool, mark: str, cluster: str = "") -> Command:
+    """Look for the job under the folder's lock; where none was ever begun, and it may, run sbatch."""
     trace = str(spec.stdout).replace("%a", "0")
-    values = (cluster, spec.token, QUEUE_FIELDS, ACCOUNT_FIELDS, str(spec.folder), expected, mark, trace)
+    permission = "yes" if may_submit else "no"
+    values = (cluster, spec.token, QUEUE_FIELDS, ACCOUNT_FIELDS, str(spec.folder), permission, mark, trace)
     return Command.script(_SUBMIT, *values, *sbatch(spec, cluster=cluster))
+
+
+def withdraw(folder: PurePosixPath, *, mark: str) -> Command:
+    """Take back that folder's word of a submit, which is known by its mark and has come to nothing."""
+    return Command.script(_WITHDRAW, str(folder), mark)
 
 
 def sbatch(spec: JobSpec, *, cluster: str = "") -> tuple[str, ...]:

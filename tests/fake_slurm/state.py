@@ -44,11 +44,14 @@ class Store:
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             state = self._read()
-            yield state
-            started = start_what_can(state)
-            staged = self.folder / "state.new"
-            staged.write_text(json.dumps(state))
-            staged.replace(self.folder / "state.json")
+            try:
+                yield state
+            finally:
+                # Also a program that answers with an error has used a fault up.
+                started = start_what_can(state)
+                staged = self.folder / "state.new"
+                staged.write_text(json.dumps(state))
+                staged.replace(self.folder / "state.json")
         for job in started:
             self._run(job)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import sys
 import time
@@ -70,12 +71,16 @@ class Line(LocalShell):
     asked: int = 0
     cut_before: int = 0
     cut_after: int = 0
+    truncate: int = 0
 
     async def run(self, command: Command, *, timeout: timedelta = NO_LIMIT) -> Completed:
         self.asked += 1
         if self.cut_before:
             self.cut_before -= 1
             raise ConnectionLost(machine=self.machine, attempted=str(command), reason="cut")
+        if self.truncate:
+            self.truncate -= 1
+            command = dataclasses.replace(command, stdin=command.stdin[: len(command.stdin) // 2 // 512 * 512])
         done = await super().run(command, timeout=timeout)
         if self.cut_after:
             self.cut_after -= 1
