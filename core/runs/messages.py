@@ -109,10 +109,10 @@ def parse(line: bytes) -> Message:
     Unreadable(text='Segmentation fault', reason='it is not JSON')
     """
     try:
-        fields = json.loads(line)
+        fields = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return _unreadable(line, "it is not JSON")
-    if not isinstance(fields, dict) or fields.get("kind") not in _KINDS:
+    if not isinstance(fields, dict) or str(fields.get("kind")) not in _KINDS:
         return _unreadable(line, f"it has none of the kinds {', '.join(_KINDS)}")
     try:
         return _checked(fields.pop("kind"), fields)
@@ -124,6 +124,10 @@ def as_json(message: Message) -> dict[str, Any]:
     """Give a message as its line would say it."""
     kind = next(name for name, each in _KINDS.items() if isinstance(message, each))
     return {"kind": kind, **asdict(message)}
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 def _checked(kind: str, fields: dict[str, Any]) -> Message:

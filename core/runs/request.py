@@ -86,7 +86,7 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         """Refuse what could not run anywhere, or would not be what was meant."""
-        if (self.script is None) == (not self.command):
+        if (self.script is None) == (not self.command) or self.command[:1] == ("",):
             raise RequestInvalid(what="the command", value=str(self.command), reason="name a script or a command")
         for pattern in self.outputs:
             _require_inside(pattern)

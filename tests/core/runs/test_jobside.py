@@ -169,7 +169,7 @@ def test_an_ending_is_kept_as_it_was(tmp_path: Path, text: str, exit_code: int |
     assert done.returncode == expected
 
 
-@pytest.mark.parametrize("command", [("no-such-program",), ("/etc",), ("",)])
+@pytest.mark.parametrize("command", [("no-such-program",), ("/etc",), ("-n",)])
 def test_a_program_that_cannot_start_is_an_ending_like_any_other(tmp_path: Path, command: tuple[str, ...]) -> None:
     folder = staged(tmp_path, command=command)
     done = start(folder)
