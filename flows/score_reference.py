@@ -11,9 +11,11 @@ from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.policy import NAMED, Policy
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs.place import parse
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
 from sluiceway.core.store.lock import exclusive
 from sluiceway.tasks import run_log, scoring
+from sluiceway.tasks.dask_ranges import scorer_at
 from sluiceway.tasks.progress import ProgressArtifacts
 
 _CATALOGUE = NAMED["catalogue"]
@@ -29,6 +31,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     population: str | None = None,
     unrelated: Path | None = None,
     limit: int | None = None,
+    on: str = "local",
     workers: int = 2,
     memory: str | None = None,
     use_cache: bool = True,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
@@ -47,7 +50,9 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         population: The sample file's column of populations, where it is not found by its name.
         unrelated: A list of people to leave out of the distributions as relatives.
         limit: Only the first so many scoring files.
-        workers: Threads.
+        on: Where ranges are scored: local, dask (workers on this machine), or dask:ADDRESS of a scheduler whose workers
+            see the same files.
+        workers: Threads, or Dask's workers on this machine.
         memory: How much memory to take, such as 16G; by default most of what there is.
         use_cache: Take results that are there already instead of scoring again.
         retry_failed: Try again what has failed as often as it may.
@@ -76,8 +81,10 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         match_log=match_log,
         synthetic=synthetic,
     )
-    run = ReferenceScoring(asked, clock=clock, progress=ProgressArtifacts(clock, key="reference-scores"))
-    with exclusive(out, purpose="score"):
+    place = parse(on)
+    progress = ProgressArtifacts(clock, key="reference-scores")
+    with exclusive(out, purpose="score"), scorer_at(place, workers=workers) as scorer:
+        run = ReferenceScoring(asked, clock=clock, progress=progress, scorer=scorer)
         with Usage(clock) as usage:
             reference = scoring.prepare_panel(run)
             planned = scoring.plan_scores(run, reference)

@@ -47,7 +47,10 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         Path | None, typer.Option("--relatives", help="A list of people to leave out as relatives.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many files.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads.")] = os.cpu_count() or 1,
+    on: Annotated[str, typer.Option("--on", help="Where: local, dask, or dask:ADDRESS of a scheduler.")] = "local",
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")
+    ] = os.cpu_count() or 1,
     memory: Annotated[str | None, typer.Option("--memory", help="How much memory to take, such as 16G.")] = None,
     match_log: Annotated[bool, typer.Option("--match-log", help="Keep what became of every row.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score again what is scored already.")] = False,
@@ -63,8 +66,11 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     settings.leave_processors_to_us()
     from sluiceway.core.genetics import policy as policies
     from sluiceway.core.remote.clock import SystemClock
+    from sluiceway.core.runs.place import parse
     from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+    from sluiceway.tasks.dask_ranges import scorer_at
 
+    place = parse(on)
     changes = {"match": match, "ambiguous": ambiguous, "missing": missing, "male_x": male_x}
     asked = Asked(
         panel=panel,
@@ -86,8 +92,8 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
             plan = _plan(ReferenceScoring(asked, clock=SystemClock(), progress=progress))
         _print_plan(plan, as_json=as_json)
         return
-    with _progress() as progress:
-        summary = ReferenceScoring(asked, clock=SystemClock(), progress=progress).run()
+    with scorer_at(place, workers=workers) as scorer, _progress() as progress:
+        summary = ReferenceScoring(asked, clock=SystemClock(), progress=progress, scorer=scorer).run()
     _print(summary, as_json=as_json)
     summary.require_some()
 

@@ -146,12 +146,12 @@ class ReferenceScoring:
         self._clock = clock
         self._progress = progress or (lambda *_: None)
         self._home = chosen.home
-        self._cache = chosen.cache_dir
-        self._library = Library(ObjectStore(chosen.cache_dir / "scores"), clock=clock)
+        self._cache = chosen.cache_dir.absolute()
+        self._library = Library(ObjectStore(self._cache / "scores"), clock=clock)
         self.store = ObjectStore(chosen.home / "store")
         self._scorer = scorer or Threads(workers=asked.workers)
-        self._scratch = Scratch(chosen.cache_dir / "scratch")
-        self._checkpoints = Checkpoints(chosen.cache_dir / "totals", clock=clock, every=keep_every)
+        self._scratch = Scratch(self._cache / "scratch")
+        self._checkpoints = Checkpoints(self._cache / "totals", clock=clock, every=keep_every)
         self._software = results.scoring_software()
         self.budget = Budget.of(asked.memory, workers=asked.workers)
         self._failed: dict[str, str] = {}
@@ -172,7 +172,10 @@ class ReferenceScoring:
     def prepare(self) -> Reference:
         """Open the panel, and make its table of variants unless it is there."""
         asked = self.asked
-        panel = open_panel(asked.panel, build=asked.build, population=asked.population, unrelated=asked.unrelated)
+        # Whoever scores ranges elsewhere may be in another folder.
+        panel = open_panel(
+            asked.panel.absolute(), build=asked.build, population=asked.population, unrelated=asked.unrelated
+        )
         table = prepare(panel, self._cache / "panels", tell=lambda done, of: self._progress("panel", done, of))
         return Reference.of(panel, table)
 
