@@ -183,7 +183,8 @@ def test_a_signal_reaches_the_payload_and_what_it_started_and_is_waited_for(
 ) -> None:
     """Red on: core/runs/jobside.py: `os.killpg(self._group, number)` -> `os.kill(self._group, number)`."""
     name = number.name.removeprefix("SIG")
-    child = f"(trap 'echo child; exit 0' {name}; echo on; while :; do sleep 0.05; done) &"
+    wait = "n=0; while [ $n -lt 100 ]; do sleep 0.05; n=$((n+1)); done; echo late"
+    child = f"(trap 'echo child; exit 0' {name}; echo on; {wait}) &"
     text = f"trap 'wait; echo parent; exit 6' {name}\n{child}\nwait\nwait"
     folder = staged(tmp_path, script=script(tmp_path, text))
     with subprocess.Popen(jobside_command(folder), stdout=subprocess.PIPE, text=True) as running:

@@ -214,7 +214,7 @@ async def running(here: Here, text: str) -> tuple[asyncio.Task[RunReceipt], Atte
     return waiting, attempt, job
 
 
-FOREVER = "echo on >on; while :; do sleep 0.05; done"
+FOREVER = "echo on >on; n=0; while [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done"
 
 
 async def test_a_cancelled_run_ends_with_its_own_handler_and_says_so(here: Here) -> None:
