@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sluiceway.core.genetics.build import Build
 
 _NUMBERED: Final = np.array([chromosome_number(str(number)) for number in range(256)], np.uint8)
+# More than this share of rows out of their place is no small repair.
+_FEW: Final = 1 / 8
 _OWN_TEXT: Final = ("effect_allele", "other_allele", "rsid", "hm_source")
 _CONSUMED: Final = frozenset(
     {*_OWN_TEXT, *DOSAGE_WEIGHTS, FREQUENCY, "rsID", "hm_rsID", "hm_chr", "hm_pos", "hm_inferOtherAllele"}
@@ -96,11 +98,20 @@ def read_rows(table: TextTable, layout: Layout) -> ScoreRows:
     complexes = read_complex(table, layout, weights, suspicious=alleles.effect == INVALID)
     _refuse_nameless(table, alleles.rsid, key, complexes)
     key[complexes.placed] = 0
-    rows = _frame(table, layout, alleles, key, weights)
-    if (key[1:] < key[:-1]).any():
-        rows = rows.sort("key", maintain_order=True)
+    rows = _sorted(_frame(table, layout, alleles, key, weights), key)
     notes = (*weights.notes, *complexes.notes, *_notes(table, rows, places))
     return ScoreRows(rows=rows, complex=complexes.rows, notes=notes)
+
+
+def _sorted(rows: pl.DataFrame, key: NDArray[np.uint64]) -> pl.DataFrame:
+    """Sort rows by key; most files are sorted but for a few, and then only these are moved."""
+    order = np.argsort(key, kind="stable")
+    moved = np.flatnonzero(order != np.arange(order.size))
+    if moved.size > _FEW * order.size:
+        return rows[order]
+    if moved.size:
+        rows = pl.DataFrame([column.clone().scatter(moved, column.gather(order[moved])) for column in rows])
+    return rows
 
 
 def _alleles(frame: pl.DataFrame) -> _Alleles:
