@@ -39,6 +39,16 @@ class Build(StrEnum):
         """
         return _SPELLINGS.get((text or "").strip().lower())
 
+    @classmethod
+    def in_name(cls, name: str) -> Build | None:
+        """Read the build that a file's name has as a part of its own; none where it has two.
+
+        >>> [Build.in_name(each) for each in ("GRCh38_HGDP+1kGP_ALL", "hg19.panel", "GRCh38ish", "hg19_to_hg38")]
+        [<Build.GRCH38: 'GRCh38'>, <Build.GRCH37: 'GRCh37'>, None, None]
+        """
+        parts = {cls.parse(each) for each in re.split(r"[_.\-]", name) if not each.isdigit()} - {None}
+        return parts.pop() if len(parts) == 1 else None
+
 
 _SPELLINGS: Final = {
     "grch36": Build.GRCH36, "ncbi36": Build.GRCH36, "hg18": Build.GRCH36, "36": Build.GRCH36, "b36": Build.GRCH36,

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sluiceway.core.errors import InputMissing, PanelUnusable
+from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.samples import Samples, read_samples
 from sluiceway.core.genetics.sites import told_build
 from sluiceway.core.provenance.digest import digest_of_file
@@ -14,8 +15,6 @@ from sluiceway.core.provenance.key import content_key
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from sluiceway.core.genetics.build import Build
 
 _FORMS: Final = (
     (".pgen", (".pvar", ".pvar.zst", ".pvar.gz"), (".psam",)),
@@ -33,7 +32,7 @@ class Panel:
 
     Attributes:
         genotypes: The .pgen or .bed file.
-        build: As it was asked for, or as the variant file tells; none where neither says.
+        build: As it was asked for, or as the variant file tells, or its name; none where none says.
         n_variants: Rows of the genotypes; a row may have several ALT alleles.
         is_bed: Whether the genotypes are in plink 1's form, where the number of people is in the .fam file only.
     """
@@ -70,14 +69,15 @@ def open_panel(
         raise InputMissing(what="the list of relatives", path=unrelated)
     bare = _bare(prefix)
     genotypes, variants, people = _files(bare)
-    samples = read_samples(people, bare, population=population, unrelated=unrelated)
+    build = build or told_build(variants) or Build.in_name(bare.name)
+    samples = read_samples(people, bare, build=build, population=population, unrelated=unrelated)
     n_variants, is_bed = _shape(genotypes, samples.n)
     return Panel(
         prefix=bare,
         genotypes=genotypes,
         variants=variants,
         samples_file=people,
-        build=build or told_build(variants),
+        build=build,
         samples=samples,
         n_variants=n_variants,
         is_bed=is_bed,

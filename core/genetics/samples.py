@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from sluiceway.core.errors import PanelUnusable
+from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.sites import lines
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _SEXES: Final = {"1": MALE, "M": MALE, "MALE": MALE, "2": FEMALE, "F": FEMALE, "
 _NOBODY: Final = ("", "0", "NA")
 _YES: Final = ("TRUE", "T", "1", "YES", "Y")
 _RELATED_SUFFIXES: Final = (".king.cutoff.out.id", ".king.cutoff.id")
+_GENOTYPES: Final = (".pgen", ".bed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +61,20 @@ class Samples:
         return int(self.table["unrelated"].sum())
 
 
-def read_samples(path: Path, prefix: Path, *, population: str | None = None, unrelated: Path | None = None) -> Samples:
+def read_samples(
+    path: Path,
+    prefix: Path,
+    *,
+    build: Build | None = None,
+    population: str | None = None,
+    unrelated: Path | None = None,
+) -> Samples:
     """Read a .psam or .fam file.
 
     Args:
         path: The file.
         prefix: The panel's prefix, beside which a list of relatives may stand.
+        build: The panel's build; a list of relatives that says another one is not its own.
         population: The column of labels; otherwise the first one that is called as such columns are.
         unrelated: A list of the people to leave out as relatives, as plink2 writes it to *.king.cutoff.out.id.
     """
@@ -81,7 +91,7 @@ def read_samples(path: Path, prefix: Path, *, population: str | None = None, unr
         pl.col("sex").str.to_uppercase().replace_strict(_SEXES, default=UNKNOWN, return_dtype=pl.UInt8),
         population=pl.col("__label"),
     )
-    alone, rule = _unrelated(table, prefix, unrelated)
+    alone, rule = _unrelated(table, prefix, build, unrelated)
     table = table.with_columns(unrelated=alone)
     others = [name for name in table.columns if name not in (*_OURS, "__label")]
     return Samples(table=table.select(*_OURS, *others), population_column=column, unrelated_rule=rule)
@@ -125,15 +135,17 @@ def _label_column(path: Path, names: Sequence[str], wanted: str | None) -> str |
     return found
 
 
-def _unrelated(table: pl.DataFrame, prefix: Path, named: Path | None) -> tuple[pl.Series, str]:
-    beside = (prefix.with_name(prefix.name + suffix) for suffix in _RELATED_SUFFIXES)
-    file = named or next((each for each in beside if each.is_file()), None)
+def _unrelated(table: pl.DataFrame, prefix: Path, build: Build | None, named: Path | None) -> tuple[pl.Series, str]:
+    own = (prefix.with_name(prefix.name + suffix) for suffix in _RELATED_SUFFIXES)
+    file = named or next((each for each in own if each.is_file()), None)
+    column = next((name for name in table.columns if name.lower().rstrip("_") == "unrelated"), None)
+    if file is None and column is None:
+        file = _list_of_the_folder(prefix, build)
     if file is not None:
         alone = ~table["sample"].is_in(_listed(file))
         if not alone.any():
             raise PanelUnusable(path=file, reason="it lists everybody in the panel as a relative to be left out")
         return alone, f"without those in {file.name}"
-    column = next((name for name in table.columns if name.lower().rstrip("_") == "unrelated"), None)
     if column is not None:
         return table[column].str.to_uppercase().is_in(_YES), f"by the column {column}"
     parents = pl.col("father", "mother").is_in(table["sample"].to_list())
@@ -141,6 +153,24 @@ def _unrelated(table: pl.DataFrame, prefix: Path, named: Path | None) -> tuple[p
     if alone.all():
         return alone, "everybody: no list of relatives, and nobody's parent is in the panel"
     return alone, "without those whose father or mother is in the panel"
+
+
+def _list_of_the_folder(prefix: Path, build: Build | None) -> Path | None:
+    """Find the list that the catalogue's panels have beside them, as deg2_hg38.king.cutoff.out.id; never a guess.
+
+    A list that belongs to another panel there, or says another build, is not meant.
+    """
+    lists = [
+        file
+        for suffix in _RELATED_SUFFIXES
+        for file in sorted(prefix.parent.glob(f"*{suffix}"))
+        if not any(file.with_name(file.name.removesuffix(suffix) + each).is_file() for each in _GENOTYPES)
+        and (build is None or Build.in_name(file.name) in {None, build})
+    ]
+    if len(lists) > 1:
+        names = ", ".join(each.name for each in lists)
+        raise PanelUnusable(path=prefix, reason=f"several lists of relatives lie beside it ({names}): name its own")
+    return lists[0] if lists else None
 
 
 def _listed(file: Path) -> list[str]:
