@@ -1,29 +1,98 @@
-"""The flow that runs one script and keeps what it printed."""
+"""The flow that runs one script somewhere, and brings back what it made."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
 from sluiceway.core.checkout import require_one_tree
-from sluiceway.tasks import run_log
-from sluiceway.tasks.script import run_script_here
+from sluiceway.core.runs import listing
+from sluiceway.core.runs.hosts import host_at, runs_here
+from sluiceway.core.runs.place import parse
+from sluiceway.core.runs.receipt import RunReceipt
+from sluiceway.core.runs.request import Content, RunRequest, inputs_of
+from sluiceway.tasks import run, run_log
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun, State
+    from prefect.flows import Flow
+
+    from sluiceway.core.runs.host import Attempt
+
+_ASKED = ("script", "arguments", "inputs", "outputs", "environment", "parameters")
 
 
-@flow(log_prints=False)
-async def run_script(script: Path, arguments: list[str] | None = None, out: Path = Path("data/output/run")) -> Path:
-    """Run a shell script on this machine.
+async def cancel_its_job(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001 - Prefect's names
+    """End the job of a flow run that was cancelled; a crash, or the end of a worker, leaves it alone."""
+    asked: dict[str, Any] = {name: flow_run.parameters.get(name) for name in _ASKED}
+    runs = runs_here()
+    request = _request(**asked)
+    attempt, place = listing.attempt_of(runs, request.key)
+    async with host_at(parse(place), runs) as host:
+        job = await host.find(attempt)
+        if job is not None:
+            await host.cancel(attempt, job)
+
+
+@flow(log_prints=False, on_cancellation=[cancel_its_job])
+async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
+    script: Path,
+    arguments: list[str] | None = None,
+    on: str = "local",
+    inputs: list[Path] | None = None,
+    outputs: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    parameters: dict[str, Any] | None = None,
+    out: Path = Path("data/output/run"),
+    fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
+) -> RunReceipt:
+    """Run a script, unless the same script has succeeded on the same inputs before.
 
     Args:
-        script: The script, as a path on the machine where this flow runs.
+        script: The script, as a path on the machine where this flow runs; its first line may name its interpreter.
         arguments: What the script gets as $1, $2 and so on.
-        out: The folder for what it prints.
+        on: Where it runs: `local`, or the name of a cluster.
+        inputs: Files and folders for the script; it finds them in ../inputs, by their names.
+        outputs: Files, folders or patterns that it makes in its working directory and that are to be kept.
+        environment: Variables that it gets besides those of this process.
+        parameters: Anything else that it can read in the file that SLUICEWAY_CONTEXT names.
+        out: The folder for its outputs and for what it prints.
+        fresh: Run it although it has succeeded before.
 
     Returns:
-        The file that holds the script's standard output.
+        How it ended, and where everything is; where it failed, the flow fails after that was kept.
     """
     require_one_tree(__file__)
     run_log.show_events()
-    result = await run_script_here(script, arguments or [], out)
-    return result.stdout
+    request = _request(script, arguments, inputs, outputs, environment, parameters)
+    staged = await run.stage_request(request, on, fresh=fresh)
+    receipt = staged if isinstance(staged, RunReceipt) else await _finish(staged)
+    await run.show_receipt(receipt)
+    run.lay_out_results(receipt, out)
+    return receipt.require_success()
+
+
+async def _finish(attempt: Attempt) -> RunReceipt:
+    job = await run.submit_job(attempt)
+    ending = await run.await_job(attempt, job)
+    return await run.collect_receipt(attempt, ending)
+
+
+def _request(
+    script: Path,
+    arguments: list[str] | None,
+    inputs: list[Path] | None,
+    outputs: list[str] | None,
+    environment: dict[str, str] | None,
+    parameters: dict[str, Any] | None,
+) -> RunRequest:
+    return RunRequest(
+        script=Content.of(Path(script), what="the script"),
+        arguments=tuple(arguments or ()),
+        inputs=inputs_of(map(Path, inputs or ())),
+        outputs=tuple(outputs or ()),
+        environment=environment or {},
+        parameters=parameters or {},
+    )
