@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sluiceway.core.errors import InputMissing, NothingScored, OutputBusy
+from sluiceway.core.errors import InputMissing, NothingScored, OutputBusy, ScoreNotKept
 from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import BROKEN, OTHER_BUILD, make_scores
@@ -159,3 +159,15 @@ def test_a_folder_that_another_run_writes_is_refused(synthetic: Path, place: Pat
 def test_a_scoring_file_that_is_not_there_is_named(synthetic: Path, place: Path) -> None:
     with pytest.raises(InputMissing, match="absent"):
         run(asked(synthetic, place / "out", scores=(place / "absent.txt",)))
+
+
+def test_catalogue_ids_are_scored_from_the_files_of_the_home(synthetic: Path, place: Path) -> None:
+    kept = place / "home" / "catalog" / "scoring_files"
+    kept.mkdir(parents=True)
+    for name in ("PGS900001_hmPOS_GRCh38.txt.gz", "PGS900002_hmPOS_GRCh38.txt.gz"):
+        (kept / name).write_bytes((synthetic / "scores" / name).read_bytes())
+    summary = run(asked(synthetic, place / "out", scores=(Path("PGS900002,PGS900001"),)))
+    assert summary.quality["pgs_id"].to_list() == ["PGS900002", "PGS900001"]
+    with pytest.raises(ScoreNotKept, match="PGS900003"):
+        run(asked(synthetic, place / "none", scores=(Path("PGS900001"), Path("PGS900003"))))
+    assert not (place / "none" / "scores.parquet").exists()
