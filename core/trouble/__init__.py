@@ -1,0 +1,1 @@
+"""The classes of core/errors.py, from where they are imported; a file for each branch of the tree."""

@@ -1,0 +1,259 @@
+"""What was asked for cannot be done as it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluiceway.core.trouble.letter import UsageProblem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(kw_only=True, eq=False)
+class SettingsInvalid(UsageProblem):
+    """A setting has a value that cannot be used."""
+
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Name every setting that is wrong, and where settings come from."""
+        return (
+            f"these settings cannot be used: {'; '.join(self.problems)}. They come from environment variables "
+            "and from the file .env in the working directory; .env.template describes each."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class InputMissing(UsageProblem):
+    """A file that was named is not there."""
+
+    what: str
+    path: Path
+
+    def __str__(self) -> str:
+        """Name the file and what it was to be."""
+        return f"{self.what} {str(self.path)!r} is not a file that can be read. Check the path."
+
+
+@dataclass(kw_only=True, eq=False)
+class NotCanonical(UsageProblem):
+    """A parameter has no one form as JSON, so a key made of it would mean nothing."""
+
+    where: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the place, the value and what is allowed."""
+        return (
+            f"{self.where} holds {self.value}: {self.reason}. Parameters may be text, finite numbers, true, false, "
+            "none, lists, and tables whose names are text."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RegionUnreadable(UsageProblem):
+    """A stretch of the genome is not written as one."""
+
+    text: str
+
+    def __str__(self) -> str:
+        """Show how one is written."""
+        return f"{self.text!r} is no region. Write a chromosome, or chromosome:first-last such as 11:69M-70M."
+
+
+@dataclass(kw_only=True, eq=False)
+class PolicyInvalid(UsageProblem):
+    """A policy that was named or written cannot be followed."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the policy and what is wrong with it."""
+        return f"the policy {self.where} cannot be followed: {self.reason}. docs/scoring.md lists every choice."
+
+
+@dataclass(kw_only=True, eq=False)
+class PanelUnusable(UsageProblem):
+    """A reference panel's files cannot be used together."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the file and the reason."""
+        return (
+            f"the reference panel {str(self.path)!r} cannot be used: {self.reason}. A panel is .pgen with .pvar or "
+            ".pvar.zst and .psam, or .bed with .bim and .fam, all with one prefix."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class ScoringFileBroken(UsageProblem):
+    """A scoring file cannot be read; the batch goes on without it."""
+
+    path: Path
+    reason: str
+    line: int | None = None
+
+    @property
+    def said(self) -> str:
+        """The reason, with the line where one is known; the same wherever the file lies."""
+        return self.reason if self.line is None else f"line {self.line}: {self.reason}"
+
+    def __str__(self) -> str:
+        """Name the file, the line where one is known, and the reason."""
+        where = f"{str(self.path)!r}" if self.line is None else f"{str(self.path)!r}, line {self.line}"
+        return f"the scoring file {where} cannot be used: {self.reason}. Its scores are left out; the others go on."
+
+
+@dataclass(kw_only=True, eq=False)
+class ScoreNotKept(UsageProblem):
+    """A catalogue id has no scoring file on this machine."""
+
+    scores: tuple[str, ...]
+    folder: Path
+    build: str | None
+
+    def __str__(self) -> str:
+        """Name the ids, the folder, and the name that a file must have there."""
+        more = f" and {len(self.scores) - 5} more" if len(self.scores) > 5 else ""
+        name = f"{self.scores[0]}_hmPOS_{self.build or 'GRCh38'}.txt.gz"
+        return (
+            f"no scoring file of {', '.join(self.scores[:5])}{more} is in {str(self.folder)!r}. Put the catalogue's "
+            f"harmonised file there under its own name, such as {name}, or name a file instead of an id."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class QueryRefused(UsageProblem):
+    """A question in SQL about a folder of results cannot be answered."""
+
+    folder: Path
+    reason: str
+    tables: str
+
+    def __str__(self) -> str:
+        """Name the folder, the reason, and the tables that are there."""
+        return (
+            f"the question about {str(self.folder)!r} was not answered: {self.reason}. The tables there are: "
+            f"{self.tables}; 'DESCRIBE name' tells a table's columns."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class ManifestBroken(UsageProblem):
+    """A file is no manifest, or not a whole one."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the file and the first things that are wrong with it."""
+        return (
+            f"the manifest {str(self.path)!r} cannot be used: {self.reason}. It was changed, or another version of "
+            "sluiceway wrote it; computing its output again writes a new one."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class OutputBusy(UsageProblem):
+    """Another run is writing to that folder."""
+
+    folder: Path
+    holder: str
+
+    def __str__(self) -> str:
+        """Name the folder and who writes there."""
+        return (
+            f"the folder {str(self.folder)!r} is being written by {self.holder}. "
+            "Wait until that has ended, or name another folder with --out."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class PlaceUnusable(UsageProblem):
+    """A place to run at is not written as one, or cannot run this."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the place and how places are written."""
+        return (
+            f"nothing can run at {self.place!r}: {self.reason}. A place is local, dask, dask:ADDRESS, dask@CLUSTER, "
+            "or the name of a cluster."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RequestInvalid(UsageProblem):
+    """A run cannot be asked for like this."""
+
+    what: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the part of the request, its value and the reason."""
+        return f"a run cannot have {self.what} {self.value!r}: {self.reason}. Nothing was started."
+
+
+@dataclass(kw_only=True, eq=False)
+class RunElsewhere(UsageProblem):
+    """The same run is on its way at another place."""
+
+    run: str
+    place: str
+
+    def __str__(self) -> str:
+        """Name the run, the place, and the two ways on."""
+        return (
+            f"the run {self.run} is on its way at {self.place!r} and will not be started twice. Ask for it with "
+            f"--on {self.place} to wait for it, or end it first: sluiceway cancel {self.run}."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RunUnknown(UsageProblem):
+    """No run has that name, or several have."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was looked for, and how to see what there is."""
+        return f"there is no one run {self.name!r}: {self.reason}. 'sluiceway jobs' lists the runs of this machine."
+
+
+@dataclass(kw_only=True, eq=False)
+class MixedInstall(UsageProblem):
+    """A flow from one tree would run with the core of another."""
+
+    flow: Path
+    core: Path
+
+    def __str__(self) -> str:
+        """Name both trees and the two ways out."""
+        return (
+            f"the flow {self.flow} belongs to another copy of sluiceway than the one Python imports, {self.core}. "
+            "Results would name the wrong code. Either run the flow from a clone in an environment that has only "
+            "the dependencies, or install the wheel and use a module entrypoint such as "
+            "'sluiceway.flows.run_script.run_script'."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class ResourcesInvalid(UsageProblem):
+    """Something asked of Slurm is not written as Slurm takes it."""
+
+    option: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the option, what it was given, and what is wrong with that."""
+        return f"{self.option} = {self.value!r} cannot be asked of Slurm: {self.reason}. Nothing was submitted."

@@ -1,0 +1,75 @@
+"""The work itself failed, or what it left behind cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluiceway.core.trouble.letter import SluicewayError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(kw_only=True, eq=False)
+class OutcomeBroken(SluicewayError):
+    """A job's outcome file is damaged or half-written."""
+
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Show how the file begins and what is wrong with it."""
+        return (
+            f"a job's outcome file cannot be read ({self.reason}); it begins: {self.text!r}. It counts for nothing: "
+            "how the job ended is asked of Slurm instead."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class NothingScored(SluicewayError):
+    """Every score that was asked for failed."""
+
+    folder: Path
+    failed: int
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the first reason, and where the others are."""
+        return (
+            f"none of {self.failed} scores has a result; the first, {self.reason}. "
+            f"{str(self.folder / 'quality.parquet')!r} tells the reason of each."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RunFailed(SluicewayError):
+    """A run ended, and its work is not done; its receipt says how."""
+
+    run: str
+    why: str
+    folder: Path
+    tail: str
+
+    def __str__(self) -> str:
+        """Name the run, how it ended, where everything of it lies, and the last lines it said."""
+        return (
+            f"the run {self.run} did not succeed: {self.why}. Everything of it is kept in {str(self.folder)!r}; "
+            f"the same request starts a new attempt. The end of what it said:\n{self.tail or '(nothing on stderr)'}"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class StorageFailed(SluicewayError):
+    """A disk could not hold or give what it was asked; nothing half-written is left."""
+
+    what: str
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was attempted, the file, and what the system said."""
+        return (
+            f"could not {self.what} {str(self.path)!r}: {self.reason}. Nothing half-written was left. Make room or "
+            "check the disk, then run the same again: what was finished is kept."
+        )
