@@ -24,11 +24,14 @@ from sluiceway.core.slurm.script import batch_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
 
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.remote.shell import Command, Shell
     from sluiceway.core.slurm.job import JobId, JobSpec, JobState
     from sluiceway.core.slurm.parse import AccountRow, QueueRow
+
+    Files = Mapping[str, bytes | PurePosixPath]
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +83,11 @@ class Cluster:
         frames = await self._frames(commands.find(token, since=since, cluster=self._name))
         return frames if isinstance(frames, Unreachable) else _found(frames)
 
-    async def submit(self, spec: JobSpec, files: Mapping[str, bytes]) -> JobId:
+    async def submit(self, spec: JobSpec, files: Files) -> JobId:
         """Bring a job's files there and submit it, or find the one that is there already; wait while nobody answers.
 
-        The names of the files are relative to the job's folder; the batch script is added to them.
+        The names of the files are relative to the job's folder; the batch script is added to them. A path instead of a
+        content is a link to what is there already.
         """
         mark = secrets.token_hex(4)
         may_submit = await self._stage(spec, files)
@@ -134,7 +138,7 @@ class Cluster:
         start = datetime.fromtimestamp(int(found[1]), tz=UTC) if found[1].isdecimal() else None
         return Estimate(start=start, nodes=found[2], partition=found[3], said=said)
 
-    async def _stage(self, spec: JobSpec, files: Mapping[str, bytes]) -> bool:
+    async def _stage(self, spec: JobSpec, files: Files) -> bool:
         """Bring the files; say whether the folder knows of no submit before."""
         script = batch_script(spec).encode(errors="surrogateescape")
         command = commands.stage(spec.folder, _bundle({**files, spec.script.name: script}))
@@ -210,14 +214,18 @@ def _is_one_of(row: QueueRow, jobs: tuple[JobId, ...]) -> bool:
     return any(job.number == row.job.number and job.task in (None, row.job.task) for job in jobs)
 
 
-def _bundle(files: Mapping[str, bytes]) -> bytes:
-    """Pack files, the mark of wholeness last; they are their owner's only, and may be run."""
+def _bundle(files: Files) -> bytes:
+    """Pack files and links, the mark of wholeness last; they are their owner's only, and may be run."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, content in {**files, commands.LAST_FILE: b""}.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o700
-            archive.addfile(member, io.BytesIO(content))
+            if isinstance(content, bytes):
+                member.size, member.mode = len(content), 0o700
+                archive.addfile(member, io.BytesIO(content))
+            else:
+                member.type, member.linkname = tarfile.SYMTYPE, str(content)
+                archive.addfile(member)
     return packed.getvalue()
 
 

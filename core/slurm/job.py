@@ -202,9 +202,9 @@ class Dependency:
 class JobSpec:
     """The order for one job: enough to write its script, to submit it, and to find it again by its token.
 
-    `folder` is the attempt's folder, and the job's working directory. In `stdout`, `stderr` and `outcome`, the two
-    characters %a stand for an array's index; every other percent sign is itself. So long before the time limit as
-    `signal_lead` says, the command gets the signal USR1.
+    `folder` is the attempt's folder, and the job's working directory. In `stdout`, `stderr`, `outcome` and `messages`,
+    the two characters %a stand for an array's index; every other percent sign is itself. `messages` is one more file
+    that grows. So long before the time limit as `signal_lead` says, the command gets the signal USR1.
     """
 
     token: str
@@ -215,6 +215,7 @@ class JobSpec:
     stdout: PurePosixPath
     stderr: PurePosixPath
     outcome: PurePosixPath
+    messages: PurePosixPath | None = None
     array: Array | None = None
     components: tuple[Resources, ...] = ()
     dependencies: tuple[Dependency, ...] = ()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sluiceway.core.slurm.job import Ending, JobId, JobSpec
     from sluiceway.core.slurm.parse import AccountRow, Piece, QueueRow
 
+Stream = Literal["stdout", "stderr", "messages"]
+_STREAMS: dict[str, Stream] = {"1": "stdout", "2": "stderr", "3": "messages"}
 # The line of Slurm's daemon may come in two pieces.
 _LAST_BYTES = 4096
 
@@ -41,7 +43,7 @@ class LogGrew:
     """Output of the job, from this offset on; the next piece starts where this one ends."""
 
     job: JobId
-    stream: Literal["stdout", "stderr"]
+    stream: Stream
     offset: int
     content: bytes
 
@@ -119,7 +121,7 @@ class Watched:
         offsets: tuple[int, int],
     ) -> Watched:
         """Begin to watch a job, its logs from these offsets on."""
-        return cls(spec=spec, job=job, changes=changes, offsets={"1": offsets[0], "2": offsets[1]})
+        return cls(spec=spec, job=job, changes=changes, offsets={"1": offsets[0], "2": offsets[1], "3": 0})
 
     @property
     def state(self) -> JobState | None:
@@ -133,14 +135,15 @@ class Watched:
         return has_ended or self.is_missing or self._own_outcome() is not None
 
     def files(self, key: str) -> Iterator[str]:
-        """Give the files to look at, a line each; a job that waits for its first nodes has none."""
-        if self.state is not None and self.state.is_waiting and not self.restarts and not self.is_missing:
+        """Give the files to look at, a line each; of a long array, the elements that wait have none yet."""
+        is_waiting = self.state is not None and self.state.is_waiting
+        if self.job.task is not None and is_waiting and not self.restarts and not self.is_missing:
             return
-        for kind, path in (("o", self.spec.outcome), ("1", self.spec.stdout), ("2", self.spec.stderr)):
-            offset = self.offsets.get(kind, 0)
-            if kind == "2" and self.spec.stderr == self.spec.stdout:
-                continue
-            yield f"f\t{key}:{kind}\t{offset}\t{self._place(path)}"
+        spec = self.spec
+        stderr = None if spec.stderr == spec.stdout else spec.stderr
+        for kind, path in (("o", spec.outcome), ("1", spec.stdout), ("2", stderr), ("3", spec.messages)):
+            if path is not None:
+                yield f"f\t{key}:{kind}\t{self.offsets.get(kind, 0)}\t{self._place(path)}"
 
     def take(self, kind: str, piece: Piece, now: datetime) -> None:
         """Take what a file has grown by."""
@@ -148,10 +151,10 @@ class Watched:
             self._take_outcome(piece.content, now)
         elif piece.offset == self.offsets[kind]:
             self.offsets[kind] += len(piece.content)
-            stream: Literal["stdout", "stderr"] = "stdout" if kind == "1" else "stderr"
             if piece.content:
-                self.tell(LogGrew(self.job, stream, piece.offset, piece.content))
-            self._look_for_daemon(piece.content)
+                self.tell(LogGrew(self.job, _STREAMS[kind], piece.offset, piece.content))
+            if kind != "3":
+                self._look_for_daemon(piece.content)
 
     def start_again(self, kind: str) -> None:
         """A log became shorter: somebody began it anew."""

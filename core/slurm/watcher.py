@@ -193,7 +193,7 @@ class Watcher:
         now = self._clock.now()
         unfinished = {*frames.of("more").lines}
         for key, watched in asked.items():
-            watched.has_more = not unfinished.isdisjoint((f"{key}:1", f"{key}:2"))
+            watched.has_more = not unfinished.isdisjoint(f"{key}:{kind}" for kind in "123")
         for shrunk in frames.shrunk:
             key, _, kind = shrunk.partition(":")
             asked[key].start_again(kind)

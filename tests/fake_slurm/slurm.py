@@ -156,7 +156,8 @@ class FakeSlurm:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             mine = [job for job in self.jobs if matches(job, str(number))]
-            if mine and all(job["state"] in wanted for job in mine):
+            # A job that runs is one whose processes can be signalled.
+            if mine and all(job["state"] in wanted and (job["pid"] or job["state"] != "RUNNING") for job in mine):
                 return
             time.sleep(0.02)
         raise AssertionError(f"{number} did not come to {wanted}: {self.jobs}")

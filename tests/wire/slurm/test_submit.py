@@ -14,7 +14,7 @@ from sluiceway.core.slurm.cluster import Cluster, Known
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.slurm.parse import Absent, Unreachable
 from sluiceway.core.slurm.watcher import Watcher
-from tests.core.slurm.conftest import FILES, FastClock, Line, Order, ending
+from tests.wire.slurm.conftest import FILES, FastClock, Line, Order, ending
 from tests.fake_slurm.slurm import FakeSlurm
 
 

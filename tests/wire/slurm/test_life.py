@@ -8,7 +8,7 @@ from sluiceway.core.slurm.cluster import Cluster
 from sluiceway.core.slurm.job import Array, EndingKind
 from sluiceway.core.slurm.watched import LogGrew, StateSeen
 from sluiceway.core.slurm.watcher import Watcher
-from tests.core.slurm.conftest import FILES, Line, Order, ending, endings
+from tests.wire.slurm.conftest import FILES, Line, Order, ending, endings
 from tests.fake_slurm.slurm import FakeSlurm
 
 
