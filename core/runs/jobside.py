@@ -60,30 +60,28 @@ def main(words: List[str]) -> int:
         return _refuse(folder, error, 2)
 
 
-def run(folder: bytes, slurm: Mapping[str, str], *, ready: Optional[int] = None, grace_seconds: int = 0) -> int:
-    """Run the attempt in this folder to its end; `ready` is told once it is on record that it started."""
+def run(folder: bytes, slurm: Mapping[str, str], *, asker: Optional[List[int]] = None, grace_seconds: int = 0) -> int:
+    """Run the attempt in this folder to its end; the asker's first handle is told that it started, then all closed."""
     request = json.loads(_read(folder, REQUEST).decode("ascii"))
     started = _now()
     who = _who(slurm)
     lock = _claim(folder, who, started, alone="SLURM_JOB_ID" not in slurm)
     _write_whole(folder, CONTEXT, _context(folder, request, who))
     os.makedirs(os.path.join(folder, WORK.encode()), exist_ok=True)
-    if ready is not None:
-        os.write(ready, READY)
-        os.close(ready)
+    _tell_ready(asker or [])
     status, usage = Payload(grace_seconds).run(_argv(folder, request), _environment(folder, request), folder)
     ended = _now()
-    ending = {"exit_code": None, "signal": None}  # type: Dict[str, Any]
-    if os.WIFSIGNALED(status):
-        ending["signal"] = _signal_name(os.WTERMSIG(status))
-    else:
-        ending["exit_code"] = os.WEXITSTATUS(status)
+    killed = os.WIFSIGNALED(status)
+    ending = {
+        "exit_code": None if killed else os.WEXITSTATUS(status),
+        "signal": _signal_name(os.WTERMSIG(status)) if killed else None,
+    }
     measured = {"peak_memory": usage.ru_maxrss * _KIBIBYTE, "cpu_seconds": usage.ru_utime + usage.ru_stime}
     times = {"started": started, "ended": ended, "host": socket.gethostname()}
     outputs = {"outputs": list(_outputs(os.path.join(folder, WORK.encode()), request["outputs"]))}
     _write_whole(folder, OUTCOME, dict(who, **ending, **times, **measured, **outputs))
     os.close(lock)
-    return _BY_SIGNAL + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return _BY_SIGNAL + os.WTERMSIG(status) if killed else os.WEXITSTATUS(status)
 
 
 class Payload:
@@ -149,6 +147,15 @@ def _lead_group(child: int) -> None:
         os.setpgid(child, child)
 
 
+def _tell_ready(asker: List[int]) -> None:
+    # Whoever asked may be gone, and the attempt goes on all the same; else they wait until all of these are closed.
+    if asker:
+        with contextlib.suppress(OSError):
+            os.write(asker[0], READY)
+    while asker:
+        os.close(asker.pop())
+
+
 def _detach(folder: bytes, grace_seconds: int) -> int:
     """Run the attempt in a session of its own, and come back once it has started or was refused."""
     told, ready = os.pipe()
@@ -167,16 +174,16 @@ def _detach(folder: bytes, grace_seconds: int) -> int:
 def _detached(folder: bytes, ready: int, grace_seconds: int) -> int:
     os.setsid()
     # Whoever started this hears of a refusal as well, unless they have gone.
-    asker = os.dup(2)
+    asker = [ready, os.dup(2)]
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
         for stream, name, flags in ((0, os.devnull, os.O_RDONLY), (1, STDOUT, append), (2, STDERR, append)):
             handle = os.open(os.path.join(folder, name.encode()), flags, 0o644)
             os.dup2(handle, stream)
             os.close(handle)
-        return run(folder, {}, ready=ready, grace_seconds=grace_seconds)
+        return run(folder, {}, asker=asker, grace_seconds=grace_seconds)
     except (Refused, OSError) as error:
-        return _refuse(folder, error, 2, asker)
+        return _refuse(folder, error, 2, *asker[1:])
 
 
 def _claim(folder: bytes, who: Dict[str, Any], started: str, *, alone: bool) -> int:

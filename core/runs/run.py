@@ -117,6 +117,16 @@ def intent_of(folder: AttemptFolder) -> dict[str, Any] | None:
     return None if content is None else dict(json.loads(content))
 
 
+def plan(request: RunRequest, *, runs: Runs, fresh: bool = False) -> tuple[int, str]:
+    """Say which attempt a run would get, and whether it would be returned, joined or started; nothing is changed."""
+    folder = runs.folder(request.key)
+    receipt = runs.receipt(folder)
+    if receipt is not None and receipt.succeeded and not fresh and receipt.is_whole:
+        return receipt.attempt, "return"
+    attempt = _next(runs, folder, receipt)
+    return attempt.number, "start" if intent_of(attempt) is None else "join"
+
+
 async def stage(
     request: RunRequest, *, runs: Runs, host: JobHost, place: Place, fresh: bool = False
 ) -> Attempt | RunReceipt:

@@ -204,6 +204,14 @@ def test_what_a_payload_leaves_running_ends_with_it(tmp_path: Path) -> None:
     assert not left.exists() or left.read_bytes().rpartition(b")")[2].split()[0] == b"Z"
 
 
+def test_an_attempt_goes_on_when_whoever_started_it_is_gone_before_it_could_say_so(tmp_path: Path) -> None:
+    folder = staged(tmp_path, script=script(tmp_path, "exit 3"))
+    code = "import os,sys; from sluiceway.core.runs import jobside as j; r,w=os.pipe(); os.close(r); "
+    code += "sys.exit(j.run(os.fsencode(sys.argv[1]), {}, asker=[w]))"
+    done = subprocess.run([sys.executable, "-c", code, str(folder.path)], check=False)
+    assert (done.returncode, outcome(folder)["exit_code"]) == (3, 3)
+
+
 def limited() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 

@@ -183,10 +183,12 @@ async def test_a_run_on_its_way_is_not_started_at_another_place(here: Here) -> N
 
 
 async def test_the_steps_can_be_taken_one_by_one(here: Here) -> None:
-    staged = await stage(here.request("echo said"), runs=here.runs, host=here.host, place=Local())
+    staged = await stage(here.request("sleep 1; echo said"), runs=here.runs, host=here.host, place=Local())
     assert not isinstance(staged, RunReceipt)
     job = await submit(staged, runs=here.runs, host=here.host)
     assert await submit(staged, runs=here.runs, host=here.host) == job
+    # Submitting does not wait for the job.
+    assert is_alive(staged.folder)
     ending = await await_end(staged, job, host=here.host)
     receipt = await collect(staged, ending, runs=here.runs, host=here.host)
     assert (ending.kind, receipt.job_id) == (EndingKind.SUCCEEDED, str(job))

@@ -1,0 +1,189 @@
+"""`sluiceway run`, and `jobs`, `logs` and `cancel` for what was run: a script on this machine or a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sluiceway.core.report import console
+
+if TYPE_CHECKING:
+    from sluiceway.core.runs.receipt import RunReceipt
+    from sluiceway.core.runs.request import RunRequest
+    from sluiceway.core.runs.run import Heard, Runs
+
+_INTERRUPTED = 130
+
+
+def run(  # noqa: PLR0913, PLR0917 - one per option
+    script: Annotated[Path, typer.Argument(help="The script; its first line may name its interpreter, else it is sh.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="What it gets; after -- even what has dashes.")] = None,
+    on: Annotated[str, typer.Option("--on", help="Where it runs: local, or a cluster's name.")] = "local",
+    setenv: Annotated[list[str] | None, typer.Option("--setenv", help="A variable, NAME=VALUE; repeatable.")] = None,
+    inputs: Annotated[
+        list[Path] | None, typer.Option("--input", help="A file or folder; it lies in ../inputs there; repeatable.")
+    ] = None,
+    outputs: Annotated[
+        list[str] | None, typer.Option("--output", help="A file, folder or pattern that it makes; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder for what it prints and makes.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run it although it has succeeded before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
+) -> None:
+    """Run a script, unless the same script has succeeded on the same inputs before."""
+    from sluiceway.core import settings
+    from sluiceway.core.runs.hosts import runs_here
+    from sluiceway.core.runs.remains import lay_out
+    from sluiceway.core.runs.request import Content, RunRequest, inputs_of
+
+    request = RunRequest(
+        script=Content.of(script, what="the script"),
+        arguments=tuple(arguments or ()),
+        inputs=inputs_of(inputs or ()),
+        outputs=tuple(outputs or ()),
+        environment=dict(map(_variable, setenv or ())),
+    )
+    runs = runs_here()
+    if dry_run:
+        _print_plan(request, runs, on=on, fresh=fresh)
+        return
+    receipt = _run(request, runs, on=on, fresh=fresh, lines_to=sys.stderr if as_json else sys.stdout)
+    folder = out or settings.load().output_dir / "run"
+    lay_out(receipt, folder)
+    if as_json:
+        typer.echo(json.dumps(receipt.as_json()))
+    receipt.require_success()
+    told = f"run {receipt.run_id}, attempt {receipt.attempt}: {receipt.why}; {len(receipt.outputs)} outputs in {folder}"
+    console.for_remarks().print(told, markup=False, soft_wrap=True)
+
+
+def jobs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
+    """List the runs that were started from this machine, the latest first."""
+    from rich.table import Table
+
+    from sluiceway.core.runs import listing
+    from sluiceway.core.runs.hosts import runs_here
+
+    listed = listing.every_run(runs_here())
+    if as_json:
+        typer.echo(listing.as_json(listed))
+        return
+    table = Table("run", "attempt", "standing", "place", "staged at", "what")
+    for each in listed:
+        what = each.what.encode("utf-8", "replace").decode()
+        table.add_row(each.run_id, str(each.attempt), each.standing, each.place, each.at[:19], what)
+    console.for_results().print(table)
+
+
+def logs(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its name.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it has ended.")] = False,
+) -> None:
+    """Print what the latest attempt at a run has printed."""
+    from sluiceway.core.runs import listing
+    from sluiceway.core.runs.hosts import runs_here
+
+    runs = runs_here()
+    if follow:
+        asyncio.run(_follow(runs, name))
+        return
+    attempt, _ = listing.attempt_of(runs, name)
+    for path, stream in ((attempt.stdout, sys.stdout), (attempt.stderr, sys.stderr)):
+        if Path(path).is_file():
+            with Path(path).open("rb") as file:
+                shutil.copyfileobj(file, stream.buffer)
+
+
+def cancel(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its name.")],
+) -> None:
+    """End the latest attempt at a run: it is told to, has its grace, and is made to."""
+    from sluiceway.core.runs.hosts import runs_here
+
+    console.for_remarks().print(asyncio.run(_cancel(runs_here(), name)), markup=False)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    from sluiceway.core.errors import RequestInvalid
+
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise RequestInvalid(what="the variable", value=text, reason="write NAME=VALUE")
+    return name, value
+
+
+def _print_plan(request: RunRequest, runs: Runs, *, on: str, fresh: bool) -> None:
+    from sluiceway.core.runs import place
+    from sluiceway.core.runs.run import plan
+
+    number, what = plan(request, runs=runs, fresh=fresh)
+    asked = json.loads(request.order(attempt=number))
+    typer.echo(json.dumps({"would": what, "on": str(place.parse(on)), "request": asked}))
+
+
+def _run(request: RunRequest, runs: Runs, *, on: str, fresh: bool, lines_to: Any) -> RunReceipt:
+    from sluiceway.core.runs import place
+    from sluiceway.core.runs import run as life
+    from sluiceway.core.runs.hosts import host_at
+
+    async def hear(heard: Heard) -> None:
+        _show(heard, lines_to)
+
+    async def live() -> RunReceipt:
+        where = place.parse(on)
+        async with host_at(where, runs) as host:
+            return await life.run(request, runs=runs, host=host, place=where, fresh=fresh, heard=hear)
+
+    try:
+        return asyncio.run(live())
+    except KeyboardInterrupt:
+        name = runs.folder(request.key).run_id
+        told = f"the run {name} goes on: sluiceway logs -f {name} follows it, sluiceway cancel {name} ends it"
+        console.for_remarks().print(told, markup=False, soft_wrap=True)
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _show(heard: Heard, lines_to: Any) -> None:
+    """Print what a job says: its lines where they belong, all else as a remark."""
+    from sluiceway.core.runs.run import Line
+
+    if isinstance(heard, Line):
+        print(heard.text, file=lines_to if heard.stream == "stdout" else sys.stderr, flush=True)
+    else:
+        text = str(heard).encode("utf-8", "replace").decode()
+        console.for_remarks().print(text, markup=False, emoji=False, soft_wrap=True)
+
+
+async def _follow(runs: Runs, name: str) -> None:
+    from sluiceway.core.runs import listing, place, run
+    from sluiceway.core.runs.hosts import host_at
+    from sluiceway.core.slurm.job import Ending
+
+    attempt, where = listing.attempt_of(runs, name)
+    async with host_at(place.parse(where), runs) as host:
+        job = await host.find(attempt)
+        if job is None:
+            return
+        async for each in run.follow(attempt, job, host=host):
+            if not isinstance(each, Ending):
+                _show(each, sys.stdout)
+
+
+async def _cancel(runs: Runs, name: str) -> str:
+    from sluiceway.core.runs import listing, place
+    from sluiceway.core.runs.hosts import host_at
+
+    attempt, where = listing.attempt_of(runs, name)
+    async with host_at(place.parse(where), runs) as host:
+        job = await host.find(attempt)
+        if job is None:
+            return f"the run {attempt.run.run_id} has not started"
+        await host.cancel(attempt, job)
+        return f"the run {attempt.run.run_id}, attempt {attempt.number}, job {job} has ended"
