@@ -8,8 +8,8 @@ from sluiceway.core.slurm.cluster import Cluster
 from sluiceway.core.slurm.job import Array, EndingKind
 from sluiceway.core.slurm.watched import LogGrew, StateSeen
 from sluiceway.core.slurm.watcher import Watcher
-from tests.wire.slurm.conftest import FILES, Line, Order, ending, endings
 from tests.fake_slurm.slurm import FakeSlurm
+from tests.wire.slurm.conftest import FILES, Line, Order, ending, endings
 
 
 async def test_a_job_is_submitted_in_two_round_trips(cluster: Cluster, order: Order, line: Line) -> None:

@@ -14,8 +14,8 @@ from sluiceway.core.slurm.cluster import Cluster, Known
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.slurm.parse import Absent, Unreachable
 from sluiceway.core.slurm.watcher import Watcher
-from tests.wire.slurm.conftest import FILES, FastClock, Line, Order, ending
 from tests.fake_slurm.slurm import FakeSlurm
+from tests.wire.slurm.conftest import FILES, FastClock, Line, Order, ending
 
 
 async def test_a_second_submit_finds_the_first_job(cluster: Cluster, order: Order, slurm: FakeSlurm) -> None:

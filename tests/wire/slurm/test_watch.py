@@ -15,8 +15,8 @@ from sluiceway.core.slurm.job import Array, Dependency, DependencyKind, EndingKi
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.core.slurm.watched import Ended, LogGrew, StateSeen, Unanswered
 from sluiceway.core.slurm.watcher import Watcher
-from tests.wire.slurm.conftest import FILES, FastClock, Line, Order, ending, endings
 from tests.fake_slurm.slurm import FakeSlurm
+from tests.wire.slurm.conftest import FILES, FastClock, Line, Order, ending, endings
 
 LONG = "sleep 60"
 
