@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,9 +23,12 @@ from sluiceway.core.genetics.frequency import Entries, measure
 from sluiceway.core.genetics.ploidy import ploidies
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import content_key
+from sluiceway.core.store.durable import Storing
+from sluiceway.core.store.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -113,12 +114,12 @@ def prepare(panel: Panel, folder: Path, *, tell: Callable[[int, int], None] | No
     target = folder / table_key(panel)
     if target.is_dir() and _is_whole(target):
         return _opened(target)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as making:
-        made = Path(making) / "table"
-        made.mkdir()
-        _make(panel, made, tell)
-        _put(made, target, aside=Path(making) / "damaged")
+    with Scratch(folder / "making").own(purpose="prepare the panel") as making:
+        made = making / "table"
+        with Storing("prepare the panel's table", target, foreign=True):
+            made.mkdir()
+            _make(panel, made, tell)
+            _put(made, target, aside=making / "damaged")
     return _opened(target)
 
 

@@ -13,6 +13,7 @@ import logging
 import mmap
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ from sluiceway.core.store.durable import Storing, write_parts
 from sluiceway.core.store.record import Damage, sealed, unsealed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sluiceway.core.genetics.reference import Staged
     from sluiceway.core.genetics.totals import Totals
     from sluiceway.core.remote.clock import Clock
+    from sluiceway.core.store.scratch import Scratch
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +42,6 @@ _VERSION: Final = 1
 _SUFFIX: Final = ".totals"
 _LONGEST_LINE: Final = 1 << 24
 _OLDEST: Final = timedelta(days=14)
-_A_DAY: Final = timedelta(days=1)
 _SHARE: Final = 20
 """Keeping totals may take one part in so many of a run's time."""
 
@@ -96,19 +97,16 @@ class Checkpoint:
 class Checkpoints:
     """A folder of checkpoints."""
 
-    def __init__(self, folder: Path, *, clock: Clock, every: timedelta = timedelta(seconds=20)) -> None:
+    def __init__(self, folder: Path, *, scratch: Scratch, clock: Clock, every: timedelta) -> None:
         """Keep totals here, not more often than this; where it is no time at all, after each range."""
         self._folder = folder
+        self._scratch = scratch
         self._clock = clock
         self._every = every
 
     def begun(self, ranges: Sequence[Range]) -> list[Checkpoint]:
         """Give what interrupted runs left of this plan of ranges, the farthest first; what is damaged or old goes."""
         plan = _plan(ranges)
-        for left in self._folder.glob(f".*{_SUFFIX}.*"):
-            # What a killed process was writing; one that lives takes no day for it.
-            with contextlib.suppress(OSError):
-                self._is_older(left, _A_DAY)
         found = [each for path in sorted(self._folder.glob(f"*{_SUFFIX}")) if (each := self._usable(path))]
         return sorted((each for each in found if each.plan == plan), key=lambda each: -each.done)
 
@@ -116,22 +114,17 @@ class Checkpoints:
         """Give the keeper of a batch's totals, by the keys of its scores' results, and what it may begin from."""
         name = digest_of_bytes("\n".join([_plan(ranges), *keys]).encode()).removeprefix("sha256:")[:32]
         path = self._folder / f"{name}{_SUFFIX}"
-        return BatchTotals(path, _plan(ranges), keys, begun, clock=self._clock, every=self._every)
+        write = partial(_write, path, scratch=self._scratch, plan=_plan(ranges))
+        return BatchTotals(path, keys, begun, write=write, clock=self._clock, every=self._every)
 
     def _usable(self, path: Path) -> Checkpoint | None:
         try:
-            if not self._is_older(path, _OLDEST):
+            if self._clock.now() - datetime.fromtimestamp(path.stat().st_mtime, UTC) < _OLDEST:
                 return Checkpoint.read(path)
+            path.unlink(missing_ok=True)
         except (Damage, OSError) as error:
             drop(path, reason=str(error))
         return None
-
-    def _is_older(self, path: Path, age: timedelta) -> bool:
-        """Remove a file that is older than this, and tell whether it was."""
-        is_older = self._clock.now() - datetime.fromtimestamp(path.stat().st_mtime, UTC) > age
-        if is_older:
-            path.unlink(missing_ok=True)
-        return is_older
 
 
 class BatchTotals:
@@ -140,14 +133,14 @@ class BatchTotals:
     def __init__(
         self,
         path: Path,
-        plan: str,
         keys: Sequence[str],
         begun: Checkpoint | None,
         *,
+        write: Callable[..., None],
         clock: Clock,
         every: timedelta,
     ) -> None:
-        self._path, self._plan, self._keys, self._begun = path, plan, keys, begun
+        self._path, self._keys, self._begun, self._write = path, keys, begun, write
         self._clock = clock
         self._every = every
         self._next = clock.now() + every
@@ -175,7 +168,7 @@ class BatchTotals:
         if staged.unread:
             state = {name: array[read] for name, array in state.items()}
         try:
-            _write(self._path, state, plan=self._plan, keys=[self._keys[number] for number in read], done=done)
+            self._write(state, keys=[self._keys[number] for number in read], done=done)
         except StorageFailed as error:
             tell(_log, "totals not kept", level=logging.WARNING, reason=str(error))
         after = self._clock.now()
@@ -193,7 +186,9 @@ def drop(path: Path, *, reason: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(path: Path, state: Mapping[str, NDArray[Any]], *, plan: str, keys: Sequence[str], done: int) -> None:
+def _write(
+    path: Path, state: Mapping[str, NDArray[Any]], *, scratch: Scratch, plan: str, keys: Sequence[str], done: int
+) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
     digest = hashlib.sha256()
     for array in arrays.values():
@@ -208,9 +203,10 @@ def _write(path: Path, state: Mapping[str, NDArray[Any]], *, plan: str, keys: Se
             "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()],
         }
     )
-    with Storing("make the folder", path.parent):
+    with Storing("keep the totals", path), scratch.own(purpose="totals") as folder:
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_parts(path, [line, *(array.data for array in arrays.values())])
+        write_parts(folder / path.name, [line, *(array.data for array in arrays.values())])
+        (folder / path.name).replace(path)
 
 
 def _plan(ranges: Sequence[Range]) -> str:

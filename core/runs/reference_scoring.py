@@ -151,7 +151,7 @@ class ReferenceScoring:
         self.store = ObjectStore(chosen.home / "store")
         self._scorer = scorer or Threads(workers=asked.workers)
         self._scratch = Scratch(self._cache / "scratch")
-        self._checkpoints = Checkpoints(self._cache / "totals", clock=clock, every=keep_every)
+        self._checkpoints = Checkpoints(self._cache / "totals", scratch=self._scratch, clock=clock, every=keep_every)
         self._software = results.scoring_software()
         self.budget = Budget.of(asked.memory, workers=asked.workers)
         self._failed: dict[str, str] = {}
@@ -226,7 +226,7 @@ class ReferenceScoring:
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
         """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
         batches = self.batches(reference, waiting)
-        with self._scratch.own(purpose="score") as folder:
+        with self._scratch.own(purpose="score") as folder, Storing("score in", folder, foreign=True):
             for number, batch in enumerate(batches):
                 self._score_batch(reference, batch, self._how(reference, batch, folder, number=number, of=len(batches)))
         for batch in batches:
@@ -239,7 +239,7 @@ class ReferenceScoring:
         if not self.asked.match_log:
             return
         with self._scratch.own(purpose="match log") as folder:
-            known = [each.score for each in planned if each.score is not None]
+            known = [each.score for each in planned if each.score is not None and not self._failure_of(each)]
             for number, score in enumerate(known):
                 log = match_log(reference, self._library.whole(score), self.asked.policy)
                 with Storing("write", folder, foreign=True):

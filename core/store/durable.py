@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # What a file system answers when it can hold no more, or no longer works.
 _STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
+# What numpy says of an array, and polars of a parquet file's end, that could not be written.
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written|Invalid thrift: transport error")
+
 
 class Storing:
     """Turns trouble of the storage under a block into StorageFailed, which names the file.
@@ -84,8 +87,10 @@ def flush(path: Path) -> None:
 
 
 def _number(error: BaseException) -> int | None:
-    """Give the system's number of an error; libraries in Rust have it in their text only."""
+    """Give the system's number of an error, which some libraries have in their text only, or replace."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
+    if _CUT_SHORT.search(str(error)):
+        return errno.ENOSPC
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None

@@ -22,7 +22,6 @@ from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summa
 from tests.conftest import User
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
-FEW = ("PGS900001", "PGS900014", "PGS900025", "PGS900030")
 
 
 @dataclass
