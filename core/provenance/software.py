@@ -37,15 +37,20 @@ class Software:
 def software_of(*modules: str) -> Software:
     """Give the code that these modules of ours run, with everything of ours that they import."""
     texts = _with_imports(modules)
-    foreign = {name.partition(".")[0] for text in texts.values() for name in _imports(text)}
+    foreign = {name.partition(".")[0] for text in texts.values() for name in imports(text)}
     return Software(
         modules={name: f"sha256:{hashlib.sha256(text).hexdigest()}" for name, text in sorted(texts.items())},
-        environment={
-            distribution: version(distribution)
-            for name in sorted(foreign - {_PACKAGE} - sys.stdlib_module_names)
-            for distribution in _distributions().get(name, ())
-        },
+        environment=versions(foreign - {_PACKAGE}),
     )
+
+
+def versions(modules: Iterable[str]) -> dict[str, str]:
+    """Give the version of each distribution that these modules, by their first names, belong to."""
+    return {
+        distribution: version(distribution)
+        for name in sorted(set(modules) - sys.stdlib_module_names)
+        for distribution in _distributions().get(name, ())
+    }
 
 
 def _with_imports(modules: tuple[str, ...]) -> dict[str, bytes]:
@@ -59,7 +64,7 @@ def _with_imports(modules: tuple[str, ...]) -> dict[str, bytes]:
         if file is None:
             raise InputMissing(what="the source of the module", path=Path(name))
         texts[name] = file.read_bytes()
-        waiting += [each for each in _imports(texts[name]) if each.startswith(f"{_PACKAGE}.") and _file(each)]
+        waiting += [each for each in imports(texts[name]) if each.startswith(f"{_PACKAGE}.") and _file(each)]
     return texts
 
 
@@ -73,15 +78,24 @@ def _file(module: str) -> Path | None:
 
 
 @functools.cache
-def _imports(text: bytes) -> frozenset[str]:
-    """Give every name that a module's text imports, as far as it is written out: `from a import b` may be a.b or a."""
+def imports(text: bytes, package: str = "") -> frozenset[str]:
+    """Give every name that a module's text imports, as far as it is written out: `from a import b` may be a.b or a.
+
+    Imports that begin with a dot count from the package that the module is in.
+    """
     found: set[str] = set()
     for node in _at_run_time(ast.parse(text).body):
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
-    return frozenset(found)
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(node, package)
+            found |= {source, *(f"{source}.{each.name}" for each in node.names)}
+    return frozenset(found - {""})
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+    return ".".join([*above, *([node.module] if node.module else [])])
 
 
 def _at_run_time(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
