@@ -37,6 +37,14 @@ def test_an_answer_is_a_table_json_csv_or_a_file(ask: Ask, tmp_path: Path) -> No
     assert pl.read_parquet(answer).height == 2
 
 
+def test_an_answer_that_cannot_be_written_leaves_nothing(ask: Ask, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    code, told, remarks = ask("FROM scores", "--parquet", str(tmp_path / "no" / "answer.parquet"))
+    assert (code, told) == (1, "")
+    assert remarks.startswith("error: could not write")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_long_answer_says_how_much_is_not_shown(ask: Ask) -> None:
     _, told, remarks = ask("FROM range(250)")
     assert "99" in told

@@ -20,6 +20,8 @@ from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from tests.conftest import ROOT, User
 from tests.core.genetics.scored import opened, scored
+from tests.core.genetics.test_score import row, site
+from tests.core.genetics.test_score import scored as in_memory
 from tests.panels import Row, beside, write_pgen
 
 LONG = "A" * 1_500
@@ -131,6 +133,12 @@ def test_s_a_percentile_between_two_people_is_between_them(tmp_path: Path) -> No
         by_predicate=(pl.col("population") == "all") & (pl.col("subset") == "all"), named=True
     )
     assert everybody["p05"] == pytest.approx(0.15)
+
+
+def test_t_a_variant_is_read_once_for_all_scores_of_a_batch() -> None:
+    found, genotypes = in_memory([[row("G", "A")], [row("A", "G")], [row("C", "T")]], [site(5, "A", "G")])
+    assert found.used.tolist() == [1, 1, 1]
+    assert genotypes.read == [0]
 
 
 def test_aa_results_of_one_panel_are_never_another_panels(user: User) -> None:
