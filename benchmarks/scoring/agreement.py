@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pgenlib
@@ -35,7 +35,8 @@ def reference(work: Work, scores: int) -> dict[str, Sums]:
     """Give the loop's sums, computed once and kept."""
     kept = work.reference(scores)
     if not kept.is_file():
-        np.savez(kept, **_compute(work, scores))
+        named: dict[str, Any] = dict(_compute(work, scores))
+        np.savez(kept, **named)
     with np.load(kept) as stored:
         return dict(stored)
 
@@ -86,7 +87,8 @@ def _add(
 def distances(found: Sums, meant: Sums) -> NDArray[np.float64]:
     """Give, for each score, the largest difference of any person in standard deviations of the score."""
     spread = meant.std(axis=0)
-    return np.abs(found - meant).max(axis=0) / np.where(spread > 0, spread, 1)
+    far: NDArray[np.float64] = np.abs(found - meant).max(axis=0) / np.where(spread > 0, spread, 1)
+    return far
 
 
 def of_gnomon(work: Work, scores: int) -> Sums:
@@ -112,14 +114,16 @@ def of_plink2_multi(work: Work, scores: int) -> Sums:
     """Read plink2's sums of signed weights, and add what the sign took away."""
     home = work.tool(f"plink2-{scores}")
     table = pl.read_csv(home / "multi" / "all.sscore", separator="\t")
-    return table.select(pl.col("^PGS.*_SUM$")).to_numpy() + np.load(home / "shift.npy")
+    sums: Sums = table.select(pl.col("^PGS.*_SUM$")).to_numpy() + np.load(home / "shift.npy")
+    return sums
 
 
 def of_just_prs(work: Work, scores: int) -> Sums:
     """Read just-prs's sums; its people come in the panel's order."""
     home = work.tool(f"just-prs-{scores}") / "cache" / "reference_scores"
     files = [next(home.glob(f"*/{pgs_id(number)}/scores.parquet")) for number in range(1, scores + 1)]
-    return np.column_stack([pl.read_parquet(file)["score"].to_numpy() for file in files])
+    sums: Sums = np.column_stack([pl.read_parquet(file)["score"].to_numpy() for file in files])
+    return sums
 
 
 READERS: Final[dict[str, Callable[[Work, int], Sums]]] = {

@@ -2,13 +2,14 @@
 
 Two hundred scores have some 14 million rows, the first fifty 5.2 million of them: most have a few thousand rows, every
 eighth some hundred thousand, all drawn from one set of well-known variants as real ones are from HapMap 3. One row in
-twenty is of no variant of the panel. Every fifth file is not sorted.
+twenty is of no variant of the panel. Every fifth file is not sorted. Beyond two hundred, the same sizes come again.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import math
 import shutil
 from pathlib import Path
@@ -68,7 +69,8 @@ def row_counts(size: Size) -> list[int]:
     cut = EARLY - GENOME_WIDE_EARLY
     early = rng.permutation(np.concatenate([small[:cut], large[:GENOME_WIDE_EARLY]]))
     late = rng.permutation(np.concatenate([small[cut:], large[GENOME_WIDE_EARLY:]]))
-    return [max(10, round(each * size.scale)) for each in (*early, *late)][: size.scores]
+    counts = [max(10, round(each * size.share)) for each in (*early, *late)]
+    return [counts[number % FULL] for number in range(size.scores)]
 
 
 def write_scores(work: Work, size: Size) -> None:
@@ -127,9 +129,8 @@ def _write(work: Work, number: int, score: pl.DataFrame) -> None:
         effect_weight="weight", hm_source=pl.lit("ENSEMBL"), hm_rsID=name, hm_chr="chrom", hm_pos="pos",
         hm_inferOtherAllele=pl.lit(None, pl.String),
     )  # fmt: skip
-    with gzip.open(work.scores / file_name(number), "wb", compresslevel=6) as file:
-        file.write(HEADER.format(id=pgs_id(number), rows=rows.height).encode())
-        file.write(rows.select(COLUMNS).write_csv(separator="\t").encode())
+    text = HEADER.format(id=pgs_id(number), rows=rows.height) + rows.select(COLUMNS).write_csv(separator="\t")
+    (work.scores / file_name(number)).write_bytes(gzip.compress(text.encode(), 6, mtime=0))
 
 
 def ensure(work: Work, size: Size) -> None:
@@ -142,13 +143,33 @@ def ensure(work: Work, size: Size) -> None:
     work.seal(size)
 
 
+def extent(work: Work, scores: int) -> dict[str, int]:
+    """Count what the first so many scores ask for; a pair is a row that is found, so a weight on everybody's genotype.
+
+    `certain_pairs` are those that do not read the same on both strands.
+    """
+    size = Size(**json.loads((work.root / "size.json").read_text()))
+    ambiguous = pl.read_parquet(work.panel.with_suffix(".parquet"), columns=["ambiguous"])["ambiguous"]
+    variants = pl.read_parquet(work.truth, columns=["score", "variant"]).filter(pl.col("score") <= scores)["variant"]
+    return {
+        "rows": sum(row_counts(size)[:scores]),
+        "pairs": variants.len(),
+        "certain_pairs": variants.len() - int(ambiguous.gather(variants).sum()),
+        "needed_variants": variants.n_unique(),
+        "panel_variants": ambiguous.len(),
+        "people": sum(size.samples.values()),
+    }
+
+
 def main() -> None:
-    """Write the files of one size."""
+    """Write the files of one size, and tell what so many of its scores ask for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring.data", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="the folder to write to")
     parser.add_argument("--scale", type=float, default=1.0, help="shrink everything by this factor")
+    parser.add_argument("--scores", type=int, default=FULL, help="how many scores are wanted")
     given = parser.parse_args()
-    ensure(Work(given.work), Size(scale=given.scale))
+    ensure(Work(given.work), Size(scale=given.scale, scores=max(FULL, given.scores)))
+    print(json.dumps(extent(Work(given.work), given.scores)))
 
 
 if __name__ == "__main__":

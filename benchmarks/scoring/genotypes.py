@@ -45,7 +45,7 @@ class Variants:
 
 
 def write_panel(work: Work, size: Size) -> None:
-    """Write the panel as .pgen, .pvar.zst and .psam, and the same genotypes as .bed, .bim and .fam."""
+    """Write the panel as .pgen, .pvar.zst and .psam."""
     work.panel.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([size.seed, 1])
     variants = _variants(rng, size.variants)
@@ -54,7 +54,6 @@ def write_panel(work: Work, size: Size) -> None:
     _write_pvar(table, work)
     _write_psam(rng, size, work)
     _write_pgen(rng, variants, size, work)
-    _plink2("--pfile", str(work.panel), "vzs", "--make-bed", "--out", str(work.bed))
 
 
 def _variants(rng: np.random.Generator, count: int) -> Variants:

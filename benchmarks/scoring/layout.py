@@ -15,7 +15,7 @@ SAMPLES = {"AFR": 893, "AMR": 490, "EAS": 585, "EUR": 633, "SAS": 601}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much to generate; `scale` shrinks variants, people and rows alike for a quick look."""
+    """How much to generate: `scale` shrinks variants, people and rows alike; above one it gives more variants only."""
 
     scores: int = 200
     scale: float = 1.0
@@ -25,6 +25,11 @@ class Size:
     def variants(self) -> int:
         """How many variants the panel has."""
         return round(1_000_000 * self.scale)
+
+    @property
+    def share(self) -> float:
+        """How much of everybody's rows a score has: all of them, save in a small copy."""
+        return min(1.0, self.scale)
 
     @property
     def samples(self) -> dict[str, int]:

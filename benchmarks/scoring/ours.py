@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.scoring.layout import file_name, pgs_id
-from benchmarks.scoring.watch import Command
+from benchmarks.scoring.watch import MANY, Command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ POLICIES = ("catalogue", "just-prs")
 
 
 def sluiceway(work: Work, scores: int, policy: str) -> list[Command]:
-    """Give our three runs: the panel's table alone, scores with that table made, scores with every table made."""
+    """Give our runs: the panel's table alone, scores with that table made, and with every table made, in four ways."""
     home = work.tool(f"sluiceway-{scores}")
     folder = home / "scores"
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,17 +34,23 @@ def sluiceway(work: Work, scores: int, policy: str) -> list[Command]:
     prepare = (program, "panel", "prepare", str(work.panel))
     named = () if policy == POLICIES[0] else ("--policy", policy)
     score = (program, "score", "--panel", str(work.panel), "--scores", str(folder), "--out", str(home / "out"), *named)
-    runs = (
-        ("panel", prepare, ("home", "cache", "out"), "the panel's table, once for a panel"),
-        ("cold", score, ("home", "cache/scores", "out"), "parse, match, score, distributions, write"),
-        ("warm", score, ("home", "out"), "match, score, distributions, write"),
+    warm, compiled = ("home", "out"), {"NUMBA_CACHE_DIR": str(home / "compiled")}
+    everything = "match, score, distributions, write"
+    runs: tuple[tuple[str, tuple[str, ...], tuple[str, ...], str, dict[str, str]], ...] = (
+        ("panel", prepare, ("home", "cache", "out"), "the panel's table, once for a panel", {}),
+        ("cold", score, ("home", "cache/scores", "out"), f"parse, {everything}", {}),
+        ("warm", score, warm, everything, {}),
+        ("warm, one thread", (*score, "--workers", "1"), warm, everything, {}),
+        ("warm, match log", (*score, "--match-log"), warm, f"{everything}, what became of each row", {}),
+        ("warm, compiling", score, (*warm, "compiled"), f"compile, once for a version; {everything}", compiled),
     )
     return [
         Command(
-            tool="sluiceway", mode=mode, argv=argv, environment=environment, ready=partial(_remove, home, old),
-            results=home / "out", inside=inside,
+            tool="sluiceway", mode=mode, argv=argv, environment={**environment, **more},
+            ready=partial(_remove, home, old), results=home / "out", inside=inside,
+            rounds=1 if more else MANY,
         )
-        for mode, argv, old, inside in runs
+        for mode, argv, old, inside, more in runs
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,9 @@ def gnomon(work: Work, scores: int) -> list[Command]:
     python = install(work, "gnomon", "gnomon-pgs==0.2.0")
     home = work.tool(f"gnomon-{scores}")
     _link_scores(work, scores, home / "scores")
+    if not work.bed.with_suffix(".bed").exists():
+        make = ("--make-bed", "--out", str(work.bed))
+        subprocess.run(("plink2", "--pfile", str(work.panel), "vzs", *make), check=True, capture_output=True)
     for ending in (".bed", ".bim", ".fam"):
         _link(work.bed.with_suffix(ending), (home / "panel").with_suffix(ending))
     results = home / "panel_scores.sscore"
@@ -70,7 +74,7 @@ def plink2(work: Work, scores: int) -> list[Command]:
     home = work.tool(f"plink2-{scores}")
     if not (home / "complete").is_file():
         subprocess.run(
-            (_our_python(), "-m", "benchmarks.scoring.plink2_input", str(work.root), str(scores)), check=True
+            (sys.executable, "-m", "benchmarks.scoring.plink2_input", str(work.root), str(scores)), check=True
         )
     common = ["plink2", "--threads", THREADS, "--pfile", str(work.panel), "vzs"]
     lines = ["set -e"]
@@ -124,10 +128,6 @@ def just_prs(work: Work, scores: int) -> list[Command]:
         )
         for mode, ready, extra, inside in runs
     ]  # fmt: skip
-
-
-def _our_python() -> str:
-    return str(Path(".venv") / "bin" / "python")
 
 
 def _link_scores(work: Work, scores: int, folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from benchmarks.scoring import peers, report
 from benchmarks.scoring.layout import Work
 from benchmarks.scoring.ours import POLICIES, sluiceway
+from benchmarks.scoring.outcome import Outcome
 from benchmarks.scoring.watch import Taken, run
 
 if TYPE_CHECKING:
@@ -62,21 +63,35 @@ def agreement(given: argparse.Namespace, taken: Sequence[Taken]) -> dict[str, di
     return answered
 
 
+def add_size(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line, with the options that say how much there is to do, and where it is."""
+    parser.add_argument("--scores", type=int, default=50, choices=(50, 200, 500), help="how many scores to compute")
+    parser.add_argument("--work", type=Path, help="where generated files, environments and results are kept")
+    parser.add_argument("--scale", type=float, default=1.0, help="shrink the data by this factor; 4 is a larger panel")
+    given = parser.parse_args()
+    given.work = (given.work or default_work()).resolve()
+    return given
+
+
+def extent(given: argparse.Namespace) -> dict[str, int]:
+    """Generate what is missing, in a child, and tell how much there is to do."""
+    size = ("--scale", str(given.scale), "--scores", str(given.scores))
+    argv = (sys.executable, "-m", "benchmarks.scoring.data", "--work", str(given.work), *size)
+    counted: dict[str, int] = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+    return counted
+
+
 def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
-    parser.add_argument("--scores", type=int, default=50, choices=(50, 200), help="how many scores to compute")
     parser.add_argument("--rounds", type=int, default=3, help="how often each tool runs; just-prs runs once")
     parser.add_argument("--peers", default=",".join(PEERS), help="which of these to run beside ours; may be empty")
     parser.add_argument("--only-peers", action="store_true", help="leave ours out")
     parser.add_argument("--policy", default=POLICIES[0], choices=POLICIES, help="the policy ours follows")
-    parser.add_argument("--work", type=Path, help="where generated files, environments and results are kept")
-    parser.add_argument("--scale", type=float, default=1.0, help="shrink the data by this factor, for a quick look")
-    given = parser.parse_args()
-    given.work = (given.work or _default_work()).resolve()
-    return given
+    return add_size(parser)
 
 
-def _default_work() -> Path:
+def default_work() -> Path:
+    """Where everything is kept unless the command line says otherwise."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "sluiceway-benchmarks" / "scoring"
 
@@ -84,18 +99,16 @@ def _default_work() -> Path:
 def main() -> None:
     """Generate what is missing, run, compare, print, keep."""
     given = _given()
-    data = (sys.executable, "-m", "benchmarks.scoring.data", "--work", str(given.work), "--scale", str(given.scale))
-    subprocess.run(data, check=True)
+    measured = extent(given)
     taken = measure(commands(given), given.rounds, given.work / "log.txt")
-    outcome = report.Outcome.of(
-        scores=given.scores, scale=given.scale, policy=given.policy, taken=[asdict(each) for each in taken],
-        agreement=agreement(given, taken),
+    outcome = Outcome.of(
+        scores=given.scores, scale=given.scale, policy=given.policy, extent=measured,
+        taken=[asdict(each) for each in taken], agreement=agreement(given, taken),
     )  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
     outcome.write(given.work / f"outcome-{given.scores}.json")
-    if given.scale == 1 and not given.only_peers:
+    if given.scale >= 1 and not given.only_peers:
         outcome.write(RESULTS / f"scoring-{given.scores}.json")
-    print(report.markdown(outcome))
+    print(report.measured(outcome))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,15 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+
+MANY: Final = 99
+"""More rounds than anybody asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     results: Path
     inside: str = ""
-    rounds: int = 99
+    rounds: int = MANY
 
     @property
     def name(self) -> str:

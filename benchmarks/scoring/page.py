@@ -1,0 +1,56 @@
+"""Writes the measured blocks of docs/benchmarks.md from the files that are kept: `python -m benchmarks.scoring.page`.
+
+A block stands between `<!-- measured: NAME -->` and `<!-- end -->`; what is around the blocks is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.scoring import catalogue, report
+from benchmarks.scoring.outcome import Outcome
+from benchmarks.scoring.stages import Stages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+RESULTS: Final = ROOT / "benchmarks" / "results"
+_BLOCK: Final = re.compile(r"(?<=<!-- measured: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+BLOCKS: Final[dict[str, Callable[[], str]]] = {
+    "verdict": lambda: report.verdict([_outcome(50), _outcome(200)]),
+    "50 scores": lambda: report.measured(_outcome(50)),
+    "200 scores": lambda: report.measured(_outcome(200)),
+    "marginal": lambda: report.marginal(_outcome(50), _outcome(200)),
+    "stages 50": lambda: catalogue.measured(_stages(50)),
+    "stages 200": lambda: catalogue.measured(_stages(200)),
+    "large panel": lambda: report.measured(_outcome(500)),
+    "stages large": lambda: catalogue.measured(_stages(500)),
+    "catalogue": lambda: catalogue.estimate(_stages(500)),
+}
+
+
+def renewed(page: str) -> str:
+    """Give the page with every measured block written anew."""
+    return _BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{BLOCKS[found[1]]()}\n\n", page)
+
+
+def _outcome(scores: int) -> Outcome:
+    return Outcome.read(RESULTS / f"scoring-{scores}.json")
+
+
+def _stages(scores: int) -> Stages:
+    return Stages.read(RESULTS / f"scoring-stages-{scores}.json")
+
+
+def main() -> None:
+    """Renew the page."""
+    PAGE.write_text(renewed(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
