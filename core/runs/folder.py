@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluiceway.core.provenance.manifest import FOLDERS_NAME
 from sluiceway.core.runs import jobside
 
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ class AttemptFolder:
     def cancelled(self) -> PurePosixPath:
         """That somebody wants this attempt to end."""
         return self.path / "cancelled.json"
+
+    @property
+    def manifest(self) -> PurePosixPath:
+        """How what it made came to be."""
+        return self.path / FOLDERS_NAME
 
     @property
     def request(self) -> PurePosixPath:

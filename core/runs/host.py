@@ -74,7 +74,7 @@ class JobHost(Protocol):
         """Give the job of an attempt; none where it was never started."""
 
     @abstractmethod
-    async def submit(self, folder: AttemptFolder) -> JobId:
+    async def submit(self, attempt: Attempt) -> JobId:
         """Start the attempt unless that was done before, and give its job: never two."""
 
     @abstractmethod

@@ -73,8 +73,9 @@ class LocalJob(JobHost):
         started = await asyncio.to_thread(_started, folder)
         return None if started is None else started.job
 
-    async def submit(self, folder: AttemptFolder) -> JobId:
+    async def submit(self, attempt: Attempt) -> JobId:
         """Start the attempt unless it has started, and give its process."""
+        folder = attempt.folder
         program = (sys.executable, "-I", str(folder.jobside), f"--detach={self._grace_seconds}", str(folder.path))
         while True:
             job = await self.find(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.core.errors import RunFailed
+from sluiceway.core.provenance import manifest
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.runs import messages
 from sluiceway.core.slurm.job import EndingKind
@@ -58,6 +59,11 @@ class RunReceipt:
     def succeeded(self) -> bool:
         """Whether the work is done."""
         return self.ending is EndingKind.SUCCEEDED
+
+    @property
+    def manifest(self) -> Path:
+        """The place of the manifest."""
+        return manifest.path_of(self.folder)
 
     def path(self, output: Output) -> Path:
         """Give the place of an output."""

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.core.errors import StorageFailed
+from sluiceway.core.provenance import manifest
 from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.manifest import Manifest
 from sluiceway.core.remote.local import staged_beside
 from sluiceway.core.runs import messages
 from sluiceway.core.runs.messages import Lines, Progress, Result
@@ -91,13 +93,59 @@ def receipt_of(attempt: Attempt, ending: Ending, remains: Remains) -> RunReceipt
     )
 
 
+def manifest_of(request: RunRequest, receipt: RunReceipt) -> Manifest:
+    """Say how what an attempt made came to be; what the payload itself ran with is its own to say."""
+    content = request.script
+    script = () if content is None else (manifest.Input(role="script", digest=content.digest, size=content.size),)
+    inputs = (
+        manifest.Input(role="input", name=_shown(name), digest=each.digest, size=each.size)
+        for name, each in request.inputs.items()
+    )
+    asked = {
+        "command": [_shown(each) for each in request.command],
+        "arguments": [_shown(each) for each in request.arguments],
+        "environment": {_shown(name): _shown(value) for name, value in request.environment.items()},
+        "parameters": dict(request.parameters),
+    }
+    seconds = (receipt.ended - receipt.started).total_seconds() if receipt.ended and receipt.started else None
+    return Manifest(
+        output_id=receipt.run_id,
+        output_type="run",
+        content_key=receipt.key,
+        ending=manifest.Ending(
+            status="ok" if receipt.succeeded else "failed",
+            exit_code=receipt.exit_code,
+            signal=receipt.signal,
+            error=None if receipt.succeeded else _shown(receipt.why),
+        ),
+        parameters=asked,
+        inputs=(*script, *inputs),
+        outputs=tuple(
+            manifest.File(name=_shown(each.name), digest=each.digest, size=each.size) for each in receipt.outputs
+        ),
+        host=manifest.Host(name=receipt.host),
+        run_id=receipt.run_id,
+        attempt=receipt.attempt,
+        sluiceway_version=manifest.this_version(),
+        times=manifest.Times(started=receipt.started, finished=receipt.ended),
+        resources=manifest.Resources(
+            cpu_seconds=receipt.cpu_seconds, wall_seconds=seconds, peak_memory_bytes=receipt.peak_memory
+        ),
+    )
+
+
+def _shown(text: str) -> str:
+    """Give a text that UTF-8 can hold: its bytes that are none are written out, backslash and number."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def lay_out(receipt: RunReceipt, out: Path) -> None:
-    """Copy what a run printed and made into a folder, each file checked against its digest."""
+    """Copy what a run printed and made into a folder, with its manifest; each output is checked against its digest."""
     with exclusive(out, purpose="run"):
-        for log in (receipt.stdout, receipt.stderr):
-            if log.is_file():
-                _copy(log, out / log.name, digest=None)
-        # Last: an output may be called like a log.
+        for file in (receipt.stdout, receipt.stderr, receipt.manifest):
+            if file.is_file():
+                _copy(file, out / file.name, digest=None)
+        # Last: an output may be called like one of them.
         for each in receipt.outputs:
             _copy(receipt.path(each), out / each.name, digest=each.digest)
 

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from sluiceway.core.errors import OutputBusy, RunElsewhere
 from sluiceway.core.events import tell
+from sluiceway.core.provenance import manifest
 from sluiceway.core.runs import messages
 from sluiceway.core.runs.folder import AttemptFolder, RunFolder
 from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting
 from sluiceway.core.runs.messages import Lines, Message
 from sluiceway.core.runs.receipt import RunReceipt
-from sluiceway.core.runs.remains import gather, receipt_of
+from sluiceway.core.runs.remains import gather, manifest_of, receipt_of
 from sluiceway.core.slurm.job import Ending
 from sluiceway.core.store.durable import content_of, write_whole
 from sluiceway.core.store.lock import exclusive
@@ -155,7 +156,7 @@ async def stage(
 async def submit(attempt: Attempt, *, runs: Runs, host: JobHost) -> JobId:
     """Start an attempt unless it was started before."""
     async with runs.alone(attempt.folder.run):
-        job = await host.submit(attempt.folder)
+        job = await host.submit(attempt)
     _done(Step.SUBMITTED, attempt.folder, job_id=str(job))
     return job
 
@@ -193,6 +194,7 @@ async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost
     remains = await gather(attempt, ending, host=host)
     _done(Step.COLLECTED, attempt.folder, outputs=len(remains.outputs))
     receipt = receipt_of(attempt, ending, remains)
+    await asyncio.to_thread(manifest.write, manifest_of(attempt.request, receipt), Path(attempt.folder.path))
     async with runs.alone(attempt.folder.run):
         newer = await asyncio.to_thread(runs.receipt, attempt.folder.run)
         # Somebody else may have collected this one, found it failed, and be further by now.
@@ -235,6 +237,8 @@ async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:
     if intent is None:
         await host.stage(attempt)
         _done(Step.STAGED, folder)
+        # Where the attempt runs elsewhere, this machine keeps what it brings home.
+        await asyncio.to_thread(Path(folder.path).mkdir, exist_ok=True)
         asked = {"token": folder.token, "place": attempt.place, "at": runs.clock.now().isoformat()}
         content = json.dumps({**asked, "key": folder.run.key, "what": attempt.request.what}).encode()
         await asyncio.to_thread(write_whole, Path(folder.intent), content)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sluiceway.core.errors import InputMissing, RunElsewhere, RunFailed, StorageFailed
+from sluiceway.core.provenance import manifest
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.folder import AttemptFolder
 from sluiceway.core.runs.jobside import REFUSED
@@ -115,6 +116,14 @@ async def test_a_receipt_survives_its_file(here: Here) -> None:
     assert here.runs.receipt(here.runs.folder(receipt.key)) == receipt
 
 
+async def test_the_manifest_of_a_failed_run_with_odd_texts_is_one(here: Here) -> None:
+    request = here.request("exit 7", arguments=("odd\udcff",), parameters={"é": [1.5, None]})
+    sealed = manifest.read((await here.run(request)).manifest)
+    assert (sealed.ending.status, sealed.ending.exit_code) == ("failed", 7)
+    assert sealed.parameters is not None
+    assert sealed.parameters["arguments"] == ["odd\\udcff"]
+
+
 async def test_a_run_that_succeeded_is_not_run_again_unless_it_is_to_be_fresh(here: Here) -> None:
     count = here.folder / "count"
     request = here.request(COUNTED.format(count=count))
@@ -200,6 +209,9 @@ async def test_a_run_is_laid_out_in_a_folder_with_its_outputs_checked(here: Here
     lay_out(receipt, here.folder / "out")
     found = {path.relative_to(here.folder / "out").as_posix() for path in (here.folder / "out").rglob("*.txt")}
     assert found == {"stdout.txt", "stderr.txt", "d/made.txt"}
+    sealed = manifest.read(here.folder / "out" / "manifest.json")
+    assert (sealed.content_key, sealed.ending.status) == (request.key, "ok")
+    assert [each.name for each in sealed.outputs or ()] == ["d/made.txt"]
     receipt.path(receipt.outputs[0]).write_text("other")
     with pytest.raises(StorageFailed, match="is not what the run made"):
         lay_out(receipt, here.folder / "other")
