@@ -10,6 +10,7 @@ import tomllib
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from sluiceway.core.errors import InputMissing, PolicyInvalid
 
@@ -70,7 +71,10 @@ class Policy(BaseModel):
     @model_validator(mode="after")
     def _an_id_names_one_variant(self) -> Self:
         if self.match == "id" and self.no_other_allele == "every":
-            raise ValueError("no_other_allele 'every' needs match 'position', for an id names one variant")
+            # Pydantic's own kind of error: its text stands alone in ours.
+            raise PydanticCustomError(
+                "policy", "no_other_allele 'every' needs match 'position': an id names one variant"
+            )
         return self
 
 
@@ -94,7 +98,7 @@ def read(where: str | Path, **changes: object) -> Policy:
     try:
         return Policy.model_validate({**written, **changes})
     except ValidationError as error:
-        reason = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        reason = "; ".join(": ".join([*map(str, each["loc"]), each["msg"]]) for each in error.errors())
         raise PolicyInvalid(where=str(where), reason=reason) from error
 
 
