@@ -1,4 +1,7 @@
-"""The policy `just-prs` beside just-prs 0.11.0, whose sums are written down here; just_prs_sums.py makes them again."""
+"""The policy `just-prs` beside just-prs 0.11.0, whose sums are written down here.
+
+benchmarks/scoring/just_prs_sums.py makes them again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prints the sums of just-prs 0.11.0 on the cases of test_just_prs.py, for whoever wants to make its numbers again.
+"""Prints the sums of just-prs 0.11.0 on the cases of tests/core/genetics/test_just_prs.py, for whoever wants to make its numbers again.
 
 In the top folder, the first command writes the cases into a folder, the second runs this file in an environment of
 just-prs's own and prints what test_just_prs.py holds::
@@ -6,7 +6,7 @@ just-prs's own and prints what test_just_prs.py holds::
     .venv/bin/python -m tests.core.genetics.test_just_prs /tmp/cases
     zstd /tmp/cases/panel.pvar
     HF_HUB_OFFLINE=1 PRS_CACHE_DIR=/tmp/cases/cache .tools/bin/uv run --no-project --python 3.13 \
-        --with 'just-prs[reference]==0.11.0' python tests/core/genetics/just_prs_sums.py /tmp/cases
+        --with 'just-prs[reference]==0.11.0' python benchmarks/scoring/just_prs_sums.py /tmp/cases
 """
 
 from __future__ import annotations
