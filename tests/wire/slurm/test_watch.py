@@ -214,6 +214,9 @@ async def test_h_what_slurm_ended_is_told_by_its_cause(
 async def test_accounting_that_lags_ends_no_job_wrongly(
     cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
 ) -> None:
+    """Red on: core/slurm/verdict.py: `absence: timedelta = timedelta(seconds=90)`
+    -> `absence: timedelta = timedelta()`.
+    """
     spec = order(LONG)
     job = await cluster.submit(spec, FILES)
     slurm.wait(job, "RUNNING")
@@ -336,6 +339,9 @@ async def test_the_signal_before_the_limit_reaches_the_work(
 async def test_an_answer_that_nobody_can_read_ends_no_job(
     cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, program: Literal["squeue", "sacct"]
 ) -> None:
+    """Red on: core/slurm/parse.py: `except (ValueError, IndexError, ResourcesInvalid) as error:`
+    -> `except ZeroDivisionError as error:`.
+    """
     spec = order()
     job = await cluster.submit(spec, FILES)
     slurm.wait(job)
