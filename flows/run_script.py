@@ -9,6 +9,7 @@ from prefect import flow
 
 from sluiceway.core.checkout import require_one_tree
 from sluiceway.core.runs import listing
+from sluiceway.core.runs import run as life
 from sluiceway.core.runs.hosts import host_at, runs_here
 from sluiceway.core.runs.place import parse
 from sluiceway.core.runs.receipt import RunReceipt
@@ -33,7 +34,7 @@ async def cancel_its_job(flow: Flow[..., Any], flow_run: FlowRun, state: State) 
     async with host_at(parse(place), runs) as host:
         job = await host.find(attempt)
         if job is not None:
-            await host.cancel(attempt, job)
+            await life.cancel(attempt, job, runs=runs, host=host)
 
 
 @flow(log_prints=False, on_cancellation=[cancel_its_job])

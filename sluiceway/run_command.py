@@ -177,7 +177,7 @@ async def _follow(runs: Runs, name: str) -> None:
 
 
 async def _cancel(runs: Runs, name: str) -> str:
-    from sluiceway.core.runs import listing, place
+    from sluiceway.core.runs import listing, place, run
     from sluiceway.core.runs.hosts import host_at
 
     attempt, where = listing.attempt_of(runs, name)
@@ -185,5 +185,5 @@ async def _cancel(runs: Runs, name: str) -> str:
         job = await host.find(attempt)
         if job is None:
             return f"the run {attempt.run.run_id} has not started"
-        await host.cancel(attempt, job)
+        await run.cancel(attempt, job, runs=runs, host=host)
         return f"the run {attempt.run.run_id}, attempt {attempt.number}, job {job} has ended"

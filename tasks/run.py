@@ -53,7 +53,7 @@ async def cancel_job(attempt: Attempt, job: JobId) -> None:
     """End the job: it is told to, has its grace, and is made to."""
     runs = runs_here()
     async with host_at(place.parse(attempt.place), runs) as host:
-        await host.cancel(attempt.folder, job)
+        await run.cancel(attempt.folder, job, runs=runs, host=host)
 
 
 @task(cache_policy=NO_CACHE)

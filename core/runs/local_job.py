@@ -20,12 +20,12 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sluiceway.core.errors import OutcomeBroken
+from sluiceway.core.errors import CommandTimedOut, OutcomeBroken
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs import jobside
 from sluiceway.core.runs.host import JobHost, News, staged_files
 from sluiceway.core.slurm.job import Ending, EndingKind, JobId, JobOutcome
-from sluiceway.core.store.durable import Storing, content_of, flush, write_whole
+from sluiceway.core.store.durable import Storing, content_of, flush
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,11 +109,13 @@ class LocalJob(JobHost):
         """Tell the attempt to end, and after its grace make it end."""
         if not await asyncio.to_thread(is_alive, folder):
             return
-        await asyncio.to_thread(write_whole, Path(folder.cancelled), b"{}\n")
         await asyncio.to_thread(_tell_to_end, folder, job)
-        if not await self._ends_within(folder, self._grace_seconds + _SPARE_SECONDS):
-            await asyncio.to_thread(_kill, folder, job)
-            await self._ends_within(folder, _SPARE_SECONDS)
+        if await self._ends_within(folder, self._grace_seconds + _SPARE_SECONDS):
+            return
+        await asyncio.to_thread(_kill, folder, job)
+        if not await self._ends_within(folder, _SPARE_SECONDS):
+            limit = timedelta(seconds=self._grace_seconds + 2 * _SPARE_SECONDS)
+            raise CommandTimedOut(machine=self._shell.machine, attempted=f"end process {job}", limit=limit)
 
     async def fetch(self, folder: AttemptFolder, name: PurePosixPath) -> Path:
         """Give a file's place: it is on this machine."""

@@ -204,6 +204,15 @@ async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost
     return receipt
 
 
+async def cancel(folder: AttemptFolder, job: JobId, *, runs: Runs, host: JobHost) -> None:
+    """End a job, and come back when it has ended; the same request then starts a new attempt."""
+    wanted = {"wanted": runs.clock.now().isoformat()}
+    await asyncio.to_thread(write_whole, Path(folder.cancelled), json.dumps(wanted).encode())
+    await host.cancel(folder, job)
+    ended = {**wanted, "ended": runs.clock.now().isoformat()}
+    await asyncio.to_thread(write_whole, Path(folder.cancelled), json.dumps(ended).encode())
+
+
 async def run(
     request: RunRequest,
     *,
@@ -223,11 +232,17 @@ async def run(
 
 
 def _next(runs: Runs, folder: RunFolder, receipt: RunReceipt | None) -> AttemptFolder:
-    """Give the attempt that has not ended, or else a new one."""
+    """Give the attempt whose end nobody has seen, or else a new one."""
     last = runs.last(folder)
     if last is None:
         return folder.attempt(1)
-    return folder.attempt(last.number + 1) if receipt is not None and receipt.attempt >= last.number else last
+    is_over = (receipt is not None and receipt.attempt >= last.number) or _was_ended(last)
+    return folder.attempt(last.number + 1) if is_over else last
+
+
+def _was_ended(folder: AttemptFolder) -> bool:
+    """Whether somebody wanted the attempt to end and saw it end; one that may be running yet is not over."""
+    return b'"ended"' in (content_of(Path(folder.cancelled)) or b"")
 
 
 async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:

@@ -22,7 +22,7 @@ from sluiceway.core.runs.place import Cluster, Local
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.remains import lay_out
 from sluiceway.core.runs.request import inputs_of
-from sluiceway.core.runs.run import Line, Step, await_end, collect, run, stage, submit
+from sluiceway.core.runs.run import Line, Step, await_end, cancel, collect, run, stage, submit
 from sluiceway.core.slurm.job import EndingKind, JobId
 from tests.conftest import ROOT
 from tests.core.runs.here import Here, until
@@ -57,9 +57,7 @@ def test_the_steps_of_a_run_are_those_that_are_tested() -> None:
 
 @pytest.mark.parametrize("step", [*STEPS, SPAWNED])
 async def test_a_run_that_is_killed_at_any_step_is_one_job_with_the_right_result(here: Here, step: str) -> None:
-    """Red on: core/runs/run.py: `receipt.attempt >= last.number else last` -> `receipt.attempt >= last.number
-    else folder.attempt(last.number + 1)`.
-    """
+    """Red on: core/runs/run.py: `if is_over else last` -> `if True else last`."""
     count = here.folder / "count"
     request = here.request(COUNTED.format(count=count), outputs=("made.txt",))
     assert killed(here, step) == -signal.SIGKILL
@@ -233,14 +231,26 @@ FOREVER = "echo on >on; n=0; while [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); do
 
 async def test_a_cancelled_run_ends_with_its_own_handler_and_says_so(here: Here) -> None:
     waiting, attempt, job = await running(here, f'trap "echo tidy; exit 3" TERM; {FOREVER}')
-    await here.host.cancel(attempt, job)
+    await cancel(attempt, job, runs=here.runs, host=here.host)
     receipt = await waiting
     assert (receipt.ending, receipt.exit_code, receipt.stdout.read_text()) == (EndingKind.CANCELLED, 3, "tidy\n")
 
 
+async def test_a_run_that_was_cancelled_while_nobody_waited_gets_a_new_attempt(here: Here) -> None:
+    request = here.request("test -e ../../on || { >../../on; sleep 20; }")
+    staged = await stage(request, runs=here.runs, host=here.host, place=Local())
+    assert not isinstance(staged, RunReceipt)
+    job = await submit(staged, runs=here.runs, host=here.host)
+    while not Path(staged.folder.run.path / "on").exists():
+        await asyncio.sleep(0.01)
+    await cancel(staged.folder, job, runs=here.runs, host=here.host)
+    receipt = await here.run(request)
+    assert (receipt.succeeded, receipt.attempt) == (True, 2)
+
+
 async def test_a_payload_that_will_not_end_is_killed_after_its_grace(here: Here) -> None:
     waiting, attempt, job = await running(here, f'trap "" TERM; {FOREVER}')
-    await here.host.cancel(attempt, job)
+    await cancel(attempt, job, runs=here.runs, host=here.host)
     receipt = await waiting
     assert (receipt.ending, receipt.signal) == (EndingKind.CANCELLED, "KILL")
 
@@ -252,7 +262,7 @@ async def test_a_payload_whose_jobside_was_killed_is_known_to_run_and_can_be_can
     # Long enough for two looks.
     await asyncio.sleep(0.5)
     assert not waiting.done()
-    await here.host.cancel(attempt, job)
+    await cancel(attempt, job, runs=here.runs, host=here.host)
     assert (await waiting).ending is EndingKind.CANCELLED
     assert not is_alive(attempt)
 
