@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -23,15 +23,13 @@ from sluiceway.core.genetics.panel import open_panel
 from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.reference import How, Reference, Scorer, Threads, score_batch
 from sluiceway.core.genetics.variants import prepare, table_key
-from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.publish import tables
 from sluiceway.core.publish.tables import Named
-from sluiceway.core.report.scoring import ScoringReport, render
 from sluiceway.core.runs.checkpoints import Checkpoint, Checkpoints
 from sluiceway.core.runs.memory import Budget
-from sluiceway.core.store import lock
-from sluiceway.core.store.durable import Storing, flush, write_whole
+from sluiceway.core.runs.results_folder import ResultsFolder
+from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.objects import ObjectStore
 from sluiceway.core.store.scratch import Scratch
@@ -45,12 +43,6 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.clock import Clock
 
 _log = logging.getLogger(__name__)
-
-_OUTPUTS: Final = (
-    "scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet", "report.html", "manifest.json",
-)  # fmt: skip
-_SHOWN: Final = 200
-"""Rows left out that the report names, the heaviest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +146,7 @@ class ReferenceScoring:
         self._checkpoints = Checkpoints(self._cache / "totals", scratch=self._scratch, clock=clock, every=keep_every)
         self._software = results.scoring_software()
         self.budget = Budget.of(asked.memory, workers=asked.workers)
+        self._out = ResultsFolder(asked.out)
         self._failed: dict[str, str] = {}
 
     def run(self) -> Summary:
@@ -235,7 +228,7 @@ class ReferenceScoring:
 
     def log_matches(self, reference: Reference, planned: Sequence[Planned]) -> None:
         """Write what became of every row of every score, where that is asked for; one score is held at a time."""
-        self._clear()
+        self._out.clear()
         if not self.asked.match_log:
             return
         with self._scratch.own(purpose="match log") as folder:
@@ -247,7 +240,7 @@ class ReferenceScoring:
                 self._progress("match log", number + 1, len(known))
             if known:
                 logs = pl.scan_parquet(folder / "*.parquet")
-                self._write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
+                self._out.write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
 
     def lay_out(self, reference: Reference, planned: Sequence[Planned], *, n_cached: int) -> Summary:
         """Write the tables."""
@@ -257,7 +250,7 @@ class ReferenceScoring:
         quality = tables.quality_table(named, distributions, self.asked.policy)
         scores = tables.scores_table(people["sample"].to_list(), named, self.asked.policy)
         for name, table in (("scores", scores), ("distributions", distributions), ("quality", quality)):
-            self._write(f"{name}.parquet", partial(table.write_parquet, compression="zstd"))
+            self._out.write(f"{name}.parquet", partial(table.write_parquet, compression="zstd"))
         counts = Counter(quality["status"])
         failed = counts["failed"]
         return Summary(
@@ -271,70 +264,7 @@ class ReferenceScoring:
 
     def seal(self, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage) -> None:
         """Write the report and the manifest."""
-        policy = self.asked.policy.model_dump()
-        panel: dict[str, object] = {
-            "prefix": reference.panel.prefix.name,
-            "digest": reference.panel.digest,
-            "build": reference.panel.build,
-            "people": reference.panel.samples.n,
-            "unrelated": reference.panel.samples.n_unrelated,
-            "unrelated by": reference.panel.samples.unrelated_rule,
-            "population column": reference.panel.samples.population_column,
-            "variants": reference.panel.n_variants,
-        }
-        inputs = [manifests.Input(role="panel", digest=reference.panel.digest, name=reference.panel.prefix.name)]
-        inputs += [
-            manifests.Input(role="score", digest=each.score.digest, name=each.name) for each in planned if each.score
-        ]
-        manifest = manifests.Manifest(
-            output_id="reference scores",
-            output_type="folder",
-            ending=manifests.Ending(status="failed", exit_code=NothingScored.exit_code)
-            if summary.is_failure
-            else manifests.Ending(status="ok", exit_code=0),
-            recipe="score_reference",
-            parameters=policy,
-            inputs=tuple(inputs),
-            environment=manifests.this_software("sluiceway.core.runs.reference_scoring"),
-            git=manifests.this_git(),
-            host=manifests.this_host(),
-            sluiceway_version=manifests.this_version(),
-            times=usage.times,
-            resources=usage.resources,
-            counts=manifests.Counts(
-                n_total=summary.n_total,
-                n_ok=summary.n_total - summary.n_failed,
-                n_failed=summary.n_failed,
-                n_cached=summary.n_cached,
-                coverage=summary.coverage,
-            ),
-        )
-        self._write_report(manifest, summary, policy, panel)
-        outputs = tuple(each for each in manifests.files_of(self.asked.out) if each.name != lock.NAME)
-        sealed = manifest.model_copy(update={"outputs": outputs})
-        manifests.write(sealed, self.asked.out)
-
-    def _clear(self) -> None:
-        """Remove what an earlier run said of its tables, and what one that was killed left: ours are about to come."""
-        with Storing("clear", self.asked.out):
-            self.asked.out.mkdir(parents=True, exist_ok=True)
-            for name in _OUTPUTS:
-                for left in self.asked.out.glob(f".{name}*"):
-                    left.unlink(missing_ok=True)
-            for name in ("manifest.json", "report.html", "matches.parquet"):
-                (self.asked.out / name).unlink(missing_ok=True)
-
-    def _write(self, name: str, write: Callable[[Path], object]) -> None:
-        """Write a table that is there whole or not at all."""
-        staged = self.asked.out / f".{name}"
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with Storing("write", self.asked.out / name, foreign=True):
-                write(staged)
-                flush(staged)
-                staged.replace(self.asked.out / name)
-        finally:
-            staged.unlink(missing_ok=True)
+        self._out.seal(self.asked, reference, planned, summary, usage)
 
     def _cut(self, reference: Reference, scores: Sequence[Planned], begun: Checkpoint | None) -> list[Batch]:
         rows = [0 if each.score is None else each.score.n_rows for each in scores]
@@ -385,32 +315,6 @@ class ReferenceScoring:
         keys = [each.key for each in batch.scores if each.key is not None]
         kept = self._checkpoints.of_batch(reference.ranges, keys, batch.begun) if self.asked.use_cache else None
         return How(scratch=folder, scorer=self._scorer, tell=tell, kept=kept)
-
-    def _write_report(
-        self, manifest: manifests.Manifest, summary: Summary, policy: dict[str, object], panel: dict[str, object]
-    ) -> None:
-        # Outputs carry no times or hosts, so that the same work gives the same bytes.
-        told = manifest.model_dump(
-            mode="json", include={"recipe", "inputs", "environment", "sluiceway_version", "counts"}
-        )
-        report = ScoringReport(
-            title=f"Scores of {summary.n_total} on {panel['prefix']}",
-            synthetic=self.asked.synthetic,
-            quality=summary.quality,
-            distributions=pl.read_parquet(self.asked.out / "distributions.parquet"),
-            matches=self._heaviest_left_out(),
-            manifest=told,
-            policy=policy,  # type: ignore[arg-type]
-            panel=panel,  # type: ignore[arg-type]
-        )
-        write_whole(self.asked.out / "report.html", render(report).encode())
-
-    def _heaviest_left_out(self) -> pl.DataFrame | None:
-        if not self.asked.match_log or not (self.asked.out / "matches.parquet").is_file():
-            return None
-        rows = pl.scan_parquet(self.asked.out / "matches.parquet").filter(pl.col("match_status") != "matched")
-        heaviest = rows.sort(pl.col("effect_weight").abs(), descending=True, nulls_last=True).head(_SHOWN)
-        return heaviest.rename({"effect_weight": "weight"}).collect()
 
     def _plan_file(self, file: Path, reference: Reference, panel: str) -> list[Planned]:
         try:

@@ -71,7 +71,7 @@ def require_whole(out: Path) -> None:
 def test_a_run_killed_at_any_step_leaves_nothing_half_written_and_the_next_one_is_right(
     user: User, synthetic: Path, tmp_path: Path
 ) -> None:
-    """Red on: core/runs/reference_scoring.py: `for left in self.asked.out.glob(f".{name}*"):` -> `for left in ():`."""
+    """Red on: core/runs/results_folder.py: `for left in self.folder.glob(f".{name}*"):` -> `for left in ():`."""
     score(user, synthetic, tmp_path / "expected")
     expected = contents(tmp_path / "expected" / "out")
     steps = program("killed_scoring", synthetic / "panel", synthetic / "scores", tmp_path / "killed").split("\n")[:-1]
