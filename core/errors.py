@@ -16,6 +16,7 @@
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
     │   ├── OutputBusy             another run is writing to that folder
     │   ├── PlaceUnusable          a place to run at is not written as one, or cannot run this
+    │   ├── ClusterInvalid         what is known of a cluster cannot be used
     │   ├── RequestInvalid         a run cannot be asked for like this
     │   ├── RunElsewhere           the same run is on its way at another place
     │   ├── RunUnknown             no run has that name, or several have
@@ -51,6 +52,7 @@ The classes stand in core/trouble, a file for each branch; everybody imports the
 from __future__ import annotations
 
 from sluiceway.core.trouble.asked import (
+    ClusterInvalid,
     InputMissing,
     ManifestBroken,
     MixedInstall,
@@ -94,11 +96,11 @@ from sluiceway.core.trouble.remote import (
 from sluiceway.core.trouble.work import NothingScored, OutcomeBroken, RunFailed, StorageFailed
 
 __all__ = [
-    "AuthenticationFailed", "CommandFailed", "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed",
-    "DevclusterError", "FolderUnusable", "HostKeyUnknown", "InputMissing", "ManifestBroken", "MixedInstall",
-    "NameUnusable", "NotCanonical", "NothingScored", "OutcomeBroken", "OutputBusy", "PackagesMissing",
-    "PanelUnusable", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused", "RegionUnreadable", "RemoteError",
-    "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept",
-    "ScoringFileBroken", "SettingsInvalid", "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed",
-    "Unreachable", "UsageProblem",
+    "AuthenticationFailed", "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost",
+    "ConnectionRefused", "DaemonFailed", "DevclusterError", "FolderUnusable", "HostKeyUnknown", "InputMissing",
+    "ManifestBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored", "OutcomeBroken",
+    "OutputBusy", "PackagesMissing", "PanelUnusable", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused",
+    "RegionUnreadable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",
+    "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SettingsInvalid", "SluicewayError",
+    "SlurmRefused", "StorageFailed", "TransferFailed", "Unreachable", "UsageProblem",
 ]  # fmt: skip

@@ -64,6 +64,11 @@ class Foreign(BaseSettings):
     sudo_uid: int | None = Field(default=None, validation_alias=AliasChoices("SUDO_UID"))
 
 
+def variable(name: str) -> str | None:
+    """Give a variable that the user has named as the place of a secret; none where it is not set."""
+    return os.environ.get(name)  # noqa: TID251 - this is the module that may
+
+
 def leave_processors_to_us() -> None:
     """Let polars work in the thread that calls it, unless the user says otherwise; before its first import.
 

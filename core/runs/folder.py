@@ -113,6 +113,16 @@ class AttemptFolder:
         return self.path / FOLDERS_NAME
 
     @property
+    def resources(self) -> PurePosixPath:
+        """What the job asks of Slurm; on this machine only."""
+        return self.path / "resources.json"
+
+    @property
+    def job(self) -> PurePosixPath:
+        """Slurm's id of the job, once it is known; on this machine only."""
+        return self.path / "job.json"
+
+    @property
     def request(self) -> PurePosixPath:
         """What is to be done, for jobside."""
         return self.path / jobside.REQUEST

@@ -20,7 +20,7 @@ from sluiceway.core.slurm.verdict import Deadlines
 from sluiceway.core.slurm.watched import Change, Ended, Unanswered, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.remote.shell import Shell
@@ -86,7 +86,7 @@ class Watcher:
 
     async def follow(
         self, spec: JobSpec, job: JobId, *, stdout_from: int = 0, stderr_from: int = 0
-    ) -> AsyncIterator[Change]:
+    ) -> AsyncGenerator[Change]:
         """Give each change of a job as it is seen, of an array's elements too; the end of all of them is the end.
 
         The logs start at these offsets. Whoever stops listening leaves the job alone.

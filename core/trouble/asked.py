@@ -190,6 +190,22 @@ class PlaceUnusable(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class ClusterInvalid(UsageProblem):
+    """What is known of a cluster cannot be used."""
+
+    name: str
+    where: str
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Name the cluster, where its fields stand, and everything that is wrong with them."""
+        return (
+            f"the cluster {self.name!r} of {self.where!r} cannot be used: {'; '.join(self.problems)}. docs/slurm.md "
+            "shows every field of a cluster."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class RequestInvalid(UsageProblem):
     """A run cannot be asked for like this."""
 

@@ -1,0 +1,191 @@
+"""Runs attempts on a cluster: the twin of LocalJob, with the same files.
+
+What the job asks of Slurm, and its id, are kept in the attempt's folder on this machine, so that whoever comes later
+need not know the one nor ask for the other. Small inputs travel with the attempt's other files; large ones are kept on
+the cluster by content, and linked to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from contextlib import aclosing
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluiceway.core.events import tell
+from sluiceway.core.runs.host import JobHost, News, Waiting, staged_files, unchanged
+from sluiceway.core.runs.transfer import Transfer, kept_name
+from sluiceway.core.slurm.cluster import Known
+from sluiceway.core.slurm.job import JobId, JobSpec
+from sluiceway.core.slurm.parse import Unreachable
+from sluiceway.core.slurm.resources import Resources
+from sluiceway.core.slurm.watched import Ended, LogGrew, StateSeen, Unanswered
+from sluiceway.core.store.durable import Storing, content_of, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import PurePosixPath
+
+    from sluiceway.core.runs.access import Access
+    from sluiceway.core.runs.folder import AttemptFolder
+    from sluiceway.core.runs.host import Attempt
+    from sluiceway.core.runs.request import Content
+    from sluiceway.core.slurm.job import Ending
+
+log = logging.getLogger(__name__)
+
+_KEPT = "inputs"
+_SMALL, _ALL_SMALL = 1 << 18, 1 << 22
+_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
+
+
+class SlurmJob(JobHost):
+    """A cluster as a place for attempts."""
+
+    def __init__(self, access: Access, *, wish: Resources | None = None) -> None:
+        """Use a cluster; attempts that are staged by this host ask for these resources."""
+        self._access = access
+        self._wish = wish or Resources()
+        self._transfer = Transfer(access.shell, access.clock)
+
+    @property
+    def base(self) -> PurePosixPath:
+        """The folder there that holds the folder of runs."""
+        return self._access.base
+
+    async def stage(self, attempt: Attempt) -> None:
+        """Bring the large inputs there, and keep here what the job is to ask for; the rest goes with the submit."""
+        asked = self._access.settings.resources_for(self._wish)
+        await asyncio.to_thread(_begin, attempt.folder, asked)
+        _, large = _sorted_by_size(attempt)
+        await self._transfer.keep(large.values(), self.base / _KEPT)
+
+    async def find(self, folder: AttemptFolder) -> JobId | None:
+        """Give the attempt's job: from this machine's folder, else from Slurm; none where it was never submitted."""
+        written = await asyncio.to_thread(_written_job, folder)
+        pause = _PAUSE
+        while written is None:
+            match await self._access.cluster.find(folder.token):
+                case Known(job):
+                    return job
+                case Unreachable(reason):
+                    tell(log, "waiting for Slurm", run_id=folder.run.run_id, because=reason)
+                case _:
+                    return None
+            await self._access.clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return written
+
+    async def submit(self, attempt: Attempt) -> JobId:
+        """Submit the attempt with its files, unless that was done before, and give its job."""
+        folder = attempt.folder
+        job = await asyncio.to_thread(_written_job, folder)
+        if job is None:
+            files = await asyncio.to_thread(self._files, attempt)
+            job = await self._access.cluster.submit(self.spec(folder), files)
+            written = json.dumps({"job": job.number, "cluster": job.cluster}).encode()
+            await asyncio.to_thread(write_whole, Path(folder.job), written)
+        return job
+
+    async def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
+        """Tell what becomes of the job, from its first byte on, and then how it ended."""
+        async with aclosing(self._access.watcher.follow(self.spec(folder), job)) as changes:
+            async for change in changes:
+                match change:
+                    case LogGrew(stream=stream, content=content):
+                        yield News(**{stream: content})
+                    case StateSeen() if change.state.is_waiting:
+                        yield Waiting(reason=_why_it_waits(change))
+                    case StateSeen():
+                        run_id, job_id = folder.run.run_id, str(job)
+                        tell(log, "job state", run_id=run_id, job_id=job_id, state=change.state, nodes=change.nodes)
+                    case Unanswered(reason=reason):
+                        yield Waiting(reason=f"nobody answers for the job, which may go on all the same: {reason}")
+                    case Ended(ending):
+                        yield ending
+
+    async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
+        """Cancel the job, and come back when Slurm says that it is over."""
+        tell(log, "job cancelled", run_id=folder.run.run_id, job_id=str(job))
+        await self._access.cluster.cancel(job)
+
+    async def fetch(self, folder: AttemptFolder, name: PurePosixPath) -> Path:
+        """Bring a file of the attempt's folder, checked; where the same is here already, it is left as it is."""
+        target = Path(folder.path / name)
+        digest = await asyncio.to_thread(_declared, folder, name)
+        await self._transfer.bring(folder.at(self.base).path / name, target, digest=digest)
+        return target
+
+    def spec(self, folder: AttemptFolder) -> JobSpec:
+        """Give the order for an attempt that was staged: what it asks for stands in its folder."""
+        there = folder.at(self.base)
+        asked = content_of(Path(folder.resources))
+        return JobSpec(
+            token=folder.token,
+            comment=folder.comment,
+            resources=Resources() if asked is None else Resources.model_validate_json(asked),
+            command=(self._access.settings.python, "-I", str(there.jobside), str(there.path)),
+            folder=there.path,
+            stdout=there.stdout,
+            stderr=there.stderr,
+            outcome=there.outcome,
+            messages=there.messages,
+        )
+
+    def _files(self, attempt: Attempt) -> dict[str, bytes | PurePosixPath]:
+        """Give what goes into the attempt's folder there: contents, and links to the inputs that are kept."""
+        folder = attempt.folder
+        small, large = _sorted_by_size(attempt)
+        files: dict[str, bytes | PurePosixPath] = {str(each.name): each.content for each in staged_files(attempt)}
+        for name, content in small.items():
+            files[_inside(folder, name)] = unchanged(content)
+        for name, content in large.items():
+            files[_inside(folder, name)] = self.base / _KEPT / kept_name(content)
+        return files
+
+
+def _sorted_by_size(attempt: Attempt) -> tuple[dict[str, Content], dict[str, Content]]:
+    """Tell the inputs that travel with the other files from those that are kept by content."""
+    small: dict[str, Content] = {}
+    room = _ALL_SMALL
+    for name, content in sorted(attempt.request.inputs.items(), key=lambda each: each[1].size):
+        if content.size <= min(_SMALL, room):
+            small[name] = content
+            room -= content.size
+    return small, {name: each for name, each in attempt.request.inputs.items() if name not in small}
+
+
+def _inside(folder: AttemptFolder, name: str) -> str:
+    return str(folder.input(name).relative_to(folder.path))
+
+
+def _begin(folder: AttemptFolder, asked: Resources) -> None:
+    here = Path(folder.path)
+    with Storing("stage", here):
+        shutil.rmtree(here, ignore_errors=True)
+        here.mkdir(parents=True)
+    write_whole(Path(folder.resources), asked.model_dump_json(exclude_unset=True).encode())
+
+
+def _written_job(folder: AttemptFolder) -> JobId | None:
+    content = content_of(Path(folder.job))
+    if content is None:
+        return None
+    written = json.loads(content)
+    return JobId(int(written["job"]), cluster=written["cluster"])
+
+
+def _declared(folder: AttemptFolder, name: PurePosixPath) -> str | None:
+    """Give the digest that an output had when it was made, where the outcome is here and tells one."""
+    outcome = json.loads(content_of(Path(folder.outcome)) or b"{}")
+    names = {str(folder.output(each["name"]).relative_to(folder.path)): each for each in outcome.get("outputs", [])}
+    return names[str(name)]["digest"] if str(name) in names else None
+
+
+def _why_it_waits(seen: StateSeen) -> str:
+    start = "" if seen.start is None else f"; Slurm expects to start it at {seen.start:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{seen.state}{f' ({seen.reason})' if seen.reason else ''}{start}"
