@@ -1,4 +1,4 @@
-"""Prints the sums of just-prs 0.11.0 on the cases of tests/core/genetics/test_just_prs.py, for whoever wants to make its numbers again.
+"""Prints the sums of just-prs 0.11.0 on the cases of tests/core/genetics/test_just_prs.py, to make its numbers again.
 
 In the top folder, the first command writes the cases into a folder, the second runs this file in an environment of
 just-prs's own and prints what test_just_prs.py holds::
