@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,20 @@ from sluiceway.core import settings
 from sluiceway.core.errors import PlaceUnusable
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.remote.local import LocalShell
+from sluiceway.core.runs.access import access_to
+from sluiceway.core.runs.clusters import FILE, ClusterSettings, cluster_in_file
 from sluiceway.core.runs.local_job import LocalJob
 from sluiceway.core.runs.place import Cluster, Dask, Local, Place
 from sluiceway.core.runs.run import Runs
+from sluiceway.core.runs.slurm_job import SlurmJob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sluiceway.core.runs.host import JobHost
+    from sluiceway.core.slurm.resources import Resources
+
+FindCluster = Callable[[str], Awaitable[ClusterSettings]]
 
 
 def runs_here() -> Runs:
@@ -24,13 +31,30 @@ def runs_here() -> Runs:
     return Runs(home=settings.load().home, clock=SystemClock())
 
 
+async def cluster_named(name: str) -> ClusterSettings:
+    """Give what clusters.toml knows of a cluster; raise PlaceUnusable where it knows none of this name."""
+    return cluster_in_file(name, settings.load().home / FILE)
+
+
 @asynccontextmanager
-async def host_at(place: Place, runs: Runs) -> AsyncIterator[JobHost]:
-    """Give the host of a place, with its connection open for as long as the block lasts; or raise PlaceUnusable."""
+async def host_at(
+    place: Place, runs: Runs, *, wish: Resources | None = None, find: FindCluster = cluster_named
+) -> AsyncIterator[JobHost]:
+    """Give the host of a place; the connection to a cluster stays open for whoever comes next.
+
+    Args:
+        place: The place.
+        runs: The runs of this machine.
+        wish: What an attempt that is staged now asks of a cluster; a run on this machine has all of it anyway.
+        find: Who knows the clusters.
+
+    Raises:
+        PlaceUnusable: The place cannot run anything, or nobody knows it.
+    """
     match place:
         case Local():
             yield LocalJob(runs.home.absolute(), shell=LocalShell(), clock=runs.clock)
         case Dask():
             raise PlaceUnusable(place=str(place), reason="Dask runs functions, and this is a script")
         case Cluster():
-            raise PlaceUnusable(place=str(place), reason="no cluster of this name is known")
+            yield SlurmJob(await access_to(await find(place.name), runs.clock), wish=wish)
