@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_LAID_OUT_AT_ONCE = 256
+"""Scores whose results are in memory while the tables are written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -243,24 +246,23 @@ class ReferenceScoring:
                 self._out.write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
 
     def lay_out(self, reference: Reference, planned: Sequence[Planned], *, n_cached: int) -> Summary:
-        """Write the tables."""
-        named = [self._named(each) for each in planned]
-        people = reference.panel.samples.table
-        distributions = tables.distributions_table(people, named, self.asked.policy)
-        quality = tables.quality_table(named, distributions, self.asked.policy)
-        scores = tables.scores_table(people["sample"].to_list(), named, self.asked.policy)
-        for name, table in (("scores", scores), ("distributions", distributions), ("quality", quality)):
+        """Write the tables; the results of so many scores are held at a time."""
+        policy, people = self.asked.policy, reference.panel.samples.table
+        distributions, quality = [], []
+        with self._scratch.own(purpose="tables") as folder:
+            for first in range(0, max(len(planned), 1), _LAID_OUT_AT_ONCE):
+                named = [self._named(each) for each in planned[first : first + _LAID_OUT_AT_ONCE]]
+                distributions.append(tables.distributions_table(people, named, policy))
+                quality.append(tables.quality_table(named, distributions[-1], policy))
+                with Storing("write", folder, foreign=True):
+                    scores = tables.scores_table(people["sample"].to_list(), named, policy)
+                    scores.write_parquet(folder / f"{first:09}.parquet")
+            every = pl.scan_parquet(folder / "*.parquet")
+            self._out.write("scores.parquet", lambda path: every.sink_parquet(path, compression="zstd"))
+        summary = _summary(self.asked.out, pl.concat(quality, how="vertical_relaxed"), n_cached=n_cached)
+        for name, table in (("distributions", pl.concat(distributions)), ("quality", summary.quality)):
             self._out.write(f"{name}.parquet", partial(table.write_parquet, compression="zstd"))
-        counts = Counter(quality["status"])
-        failed = counts["failed"]
-        return Summary(
-            out=self.asked.out,
-            n_total=len(planned),
-            n_ok=counts["ok"],
-            n_failed=failed,
-            n_cached=n_cached,
-            quality=quality,
-        )
+        return summary
 
     def seal(self, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage) -> None:
         """Write the report and the manifest."""
@@ -347,6 +349,18 @@ class ReferenceScoring:
             failure=failure,
             notes=score.notes if score else (),
         )
+
+
+def _summary(out: Path, quality: pl.DataFrame, *, n_cached: int) -> Summary:
+    counts = Counter(quality["status"])
+    return Summary(
+        out=out,
+        n_total=quality.height,
+        n_ok=counts["ok"],
+        n_failed=counts["failed"],
+        n_cached=n_cached,
+        quality=quality,
+    )
 
 
 def _stem(file: Path) -> str:
