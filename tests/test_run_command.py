@@ -98,7 +98,6 @@ def test_bytes_that_are_no_text_reach_the_script(home: dict[str, str]) -> None:
 def test_an_interrupted_command_leaves_its_run_which_can_be_followed_and_cancelled(
     home: dict[str, str], tmp_path: Path
 ) -> None:
-    """Red on: core/runs/jobside.py: `os.setsid()` -> `pass`."""
     text = "echo begun; n=0; while [ $n -lt 400 ]; do sleep 0.05; n=$((n+1)); done"
     command = [COMMAND, "run", script(home, text)]
     with subprocess.Popen(command, cwd=tmp_path, env=home, stdout=subprocess.PIPE, text=True, process_group=0) as begun:

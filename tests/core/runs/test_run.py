@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -65,6 +66,20 @@ async def test_a_run_that_is_killed_at_any_step_is_one_job_with_the_right_result
     assert (receipt.succeeded, receipt.attempt, here.attempts(request)) == (True, 1, [1])
     assert count.read_text() == "started\n"
     assert (receipt.stdout.read_text(), receipt.path(receipt.outputs[0]).read_text()) == ("said\n", "made\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_run_that_is_killed_before_any_disk_call_is_one_job_with_the_right_result(tmp_path: Path) -> None:
+    """Red on: core/runs/local_job.py: `shutil.rmtree(folder, ignore_errors=True)` -> `pass`."""
+    command = [sys.executable, "-m", "tests.core.runs.killed_anywhere", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = done.stdout.splitlines()
+    calls, found = [each for each in said if each[0] != "["], [json.loads(each) for each in said if each[0] == "["]
+    assert {"fsync", "replace", "mkdir", "flock", "chmod", "open"} <= set(calls)
+    assert len(found) == len(calls) + 1
+    assert [(calls[number], each) for number, each in enumerate(found[:-1]) if each != [True, 1, "started\n"]] == []
 
 
 async def test_two_who_ask_at_once_share_one_job(here: Here) -> None:
