@@ -35,8 +35,8 @@ async def test_two_submits_at_once_make_one_job(cluster: Cluster, order: Order, 
 async def test_an_answer_of_sbatch_that_is_lost_makes_no_second_job(
     cluster: Cluster, order: Order, slurm: FakeSlurm
 ) -> None:
-    """Red on: core/slurm/cluster.py: `may_submit = False` -> `await self._frames(
-    commands.withdraw(spec.folder, mark=mark))`.
+    """Red on: core/slurm/parse.py: `and _REFUSED.search(told.stderr) and not _OUT_OF_REACH.search(told.stderr):`
+    -> `and _REFUSED.search(told.stderr):`.
     """
     slurm.lose_answer("sbatch")
     job = await cluster.submit(order(), FILES)
@@ -80,7 +80,7 @@ async def test_a_job_is_found_while_its_answer_is_lost_and_accounting_is_down(
     slurm.set_accounting("down")
     slurm.kill("sbatch", when="before")
     submitting = asyncio.create_task(cluster.submit(order(), FILES))
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(3)
     assert slurm.jobs == []
     slurm.set_accounting("up")
     assert (await submitting).number == slurm.only_job()["number"]
@@ -149,8 +149,8 @@ async def test_a_job_that_only_its_answer_file_remembers_is_not_run_again(
 
 
 async def test_a_token_is_known_absent_or_nobody_could_say(cluster: Cluster, order: Order, slurm: FakeSlurm) -> None:
-    """Red on: core/slurm/parse.py: `return () if _UNKNOWN_JOB.search(told.stderr) else _silence("squeue", told)`
-    -> `return ()`.
+    """Red on: core/slurm/cluster.py: `if isinstance(rows, Unreachable): return rows`
+    -> `if isinstance(rows, Unreachable): return Absent()`.
     """
     assert await cluster.find("sw-1-a1") == Absent()
     await cluster.submit(order(), FILES)

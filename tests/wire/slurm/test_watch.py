@@ -39,9 +39,8 @@ async def test_a_a_failed_job_that_left_the_queue_without_accounting_is_no_succe
 async def test_a_what_the_node_wrote_counts_where_slurm_has_forgotten(
     cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
 ) -> None:
-    """Red on: core/slurm/verdict.py: `if known.outcome is not None: return _with_outcome` -> `if known.outcome is None:
-    return None
-    if known.has_final_state: return _with_outcome`.
+    """Red on: core/slurm/verdict.py: `if known.outcome is not None:`
+    -> `if known.outcome is not None and known.has_final_state:`.
     """
     slurm.set_accounting("none")
     spec = order("exit 3")
@@ -166,15 +165,16 @@ async def test_g_the_outcome_of_a_run_before_the_requeue_counts_for_nothing(
 
 
 async def test_g_a_job_that_may_be_requeued_is_not_over_with_its_node(
-    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
+    cluster: Cluster, line: Line, order: Order, slurm: FakeSlurm
 ) -> None:
     """Red on: core/slurm/verdict.py: `if known.has_final_state and _may_return(known, deadlines):` -> `if False:`."""
     spec = order('[ -n "$SLURM_RESTART_COUNT" ] || sleep 60', requeue=True)
     job = await cluster.submit(spec, FILES)
     slurm.wait(job, "RUNNING")
     slurm.set_state(job, "NODE_FAIL")
-    watching = asyncio.create_task(ending(watcher, spec, job))
-    await asyncio.sleep(0.25)
+    watching = asyncio.create_task(ending(Watcher(line, FastClock(factor=5)), spec, job))
+    # Eight seconds at this clock's pace.
+    await asyncio.sleep(1.7)
     slurm.requeue(job, as_was="NODE_FAIL")
     slurm.set_state(job, "PENDING")
     assert (await watching).succeeded
