@@ -67,6 +67,7 @@ other-python: setup
 
 bench: setup debian
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.scoring
 
 nightly: setup debian
 	$(BIN)/pytest -m nightly

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,9 +76,12 @@ class Work:
         return self.root / "venvs" / name
 
     def is_complete(self, size: Size) -> bool:
-        """Whether the files of this size are all there."""
+        """Whether the files of this size are all there, with as many scores or more."""
         written = self.root / "size.json"
-        return written.is_file() and json.loads(written.read_text()) == asdict(size)
+        if not written.is_file():
+            return False
+        there = Size(**json.loads(written.read_text()))
+        return there.scores >= size.scores and replace(there, scores=size.scores) == size
 
     def seal(self, size: Size) -> None:
         """Say that the files of this size are all there."""

@@ -22,15 +22,17 @@ RESULTS: Final = ROOT / "benchmarks" / "results"
 _BLOCK: Final = re.compile(r"(?<=<!-- measured: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 BLOCKS: Final[dict[str, Callable[[], str]]] = {
-    "verdict": lambda: report.verdict([_outcome(50), _outcome(200)]),
-    "50 scores": lambda: report.measured(_outcome(50)),
-    "200 scores": lambda: report.measured(_outcome(200)),
-    "marginal": lambda: report.marginal(_outcome(50), _outcome(200)),
-    "stages 50": lambda: catalogue.measured(_stages(50)),
-    "stages 200": lambda: catalogue.measured(_stages(200)),
-    "large panel": lambda: report.measured(_outcome(500)),
-    "stages large": lambda: catalogue.measured(_stages(500)),
-    "catalogue": lambda: catalogue.estimate(_stages(500)),
+    "verdict": lambda: report.verdict([_outcome("50"), _outcome("200")]),
+    "50 scores": lambda: report.measured(_outcome("50")),
+    "200 scores": lambda: report.measured(_outcome("200")),
+    "marginal": lambda: report.marginal(_outcome("50"), _outcome("200")),
+    "stages 50": lambda: catalogue.measured(_stages("stages-50")),
+    "stages 200": lambda: catalogue.measured(_stages("stages-200")),
+    "large 500": lambda: report.measured(_outcome("large-500")),
+    "large 200": lambda: report.measured(_outcome("large-200")),
+    "large marginal": lambda: report.marginal(_outcome("large-200"), _outcome("large-500")),
+    "large stages": lambda: catalogue.measured(_stages("large-stages-500")),
+    "catalogue": lambda: catalogue.estimate(_stages("large-stages-500")),
 }
 
 
@@ -39,12 +41,12 @@ def renewed(page: str) -> str:
     return _BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{BLOCKS[found[1]]()}\n\n", page)
 
 
-def _outcome(scores: int) -> Outcome:
-    return Outcome.read(RESULTS / f"scoring-{scores}.json")
+def _outcome(name: str) -> Outcome:
+    return Outcome.read(RESULTS / f"scoring-{name}.json")
 
 
-def _stages(scores: int) -> Stages:
-    return Stages.read(RESULTS / f"scoring-stages-{scores}.json")
+def _stages(name: str) -> Stages:
+    return Stages.read(RESULTS / f"scoring-{name}.json")
 
 
 def main() -> None:

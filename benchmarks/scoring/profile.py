@@ -1,7 +1,8 @@
 """Runs one command of sluiceway and writes its CPU seconds by stage: `... benchmarks.scoring.profile FILE score ...`.
 
 The functions of each stage are wrapped from outside, so the product knows nothing of it. A stage's seconds are those of
-the threads that are in it, without what another stage inside of it takes; what is in none is told as the rest.
+the process while one thread is in it, without what another stage inside of it takes, and what is in none is the rest.
+So one worker is to be asked for; libraries' own threads count for whoever waits for them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ REST: Final = "start, and the rest"
 
 
 class Stopwatch:
-    """CPU seconds by stage, over all threads."""
+    """CPU seconds by stage."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -46,12 +47,12 @@ class Stopwatch:
 
         @functools.wraps(function)
         def timed(*given: Any, **named: Any) -> Any:
-            outer, begun = getattr(self._inside, "inner", None), time.thread_time()
+            outer, begun = getattr(self._inside, "inner", None), time.process_time()
             self._inside.inner = 0.0
             try:
                 return function(*given, **named)
             finally:
-                took = time.thread_time() - begun
+                took = time.process_time() - begun
                 with self._lock:
                     self._seconds[stage] = self._seconds.get(stage, 0.0) + took - self._inside.inner
                 self._inside.inner = None if outer is None else outer + took

@@ -68,6 +68,7 @@ def add_size(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--scores", type=int, default=50, choices=(50, 200, 500), help="how many scores to compute")
     parser.add_argument("--work", type=Path, help="where generated files, environments and results are kept")
     parser.add_argument("--scale", type=float, default=1.0, help="shrink the data by this factor; 4 is a larger panel")
+    parser.add_argument("--keep", action="store_true", help="keep the figures as the project's own, for its page")
     given = parser.parse_args()
     given.work = (given.work or default_work()).resolve()
     return given
@@ -79,6 +80,11 @@ def extent(given: argparse.Namespace) -> dict[str, int]:
     argv = (sys.executable, "-m", "benchmarks.scoring.data", "--work", str(given.work), *size)
     counted: dict[str, int] = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
     return counted
+
+
+def kept(given: argparse.Namespace, what: str = "") -> Path:
+    """Where the project's own figures of this size are; `what` tells of what they are besides."""
+    return RESULTS / f"scoring-{'large-' if given.scale > 1 else ''}{what}{given.scores}.json"
 
 
 def _given() -> argparse.Namespace:
@@ -106,8 +112,8 @@ def main() -> None:
         taken=[asdict(each) for each in taken], agreement=agreement(given, taken),
     )  # fmt: skip
     outcome.write(given.work / f"outcome-{given.scores}.json")
-    if given.scale >= 1 and not given.only_peers:
-        outcome.write(RESULTS / f"scoring-{given.scores}.json")
+    if given.keep:
+        outcome.write(kept(given))
     print(report.measured(outcome))
 
 

@@ -1,7 +1,6 @@
 """Where our CPU seconds go: `python -m benchmarks.scoring.stages --scores N --work DIR`, after a run of the benchmark.
 
-Scores from nothing, then with every table made, each in a child that `profile.py` watches; keeps
-`benchmarks/results/scoring-stages-N.json` at full scale.
+Scores from nothing, then with every table made, each in a child of one worker that `profile.py` watches.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from benchmarks.scoring.layout import Work
 from benchmarks.scoring.ours import sluiceway
 from benchmarks.scoring.outcome import machine, today
 from benchmarks.scoring.profile import REST, STAGES
-from benchmarks.scoring.run import RESULTS, add_size, extent
+from benchmarks.scoring.run import add_size, extent, kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +84,7 @@ def measure(given: argparse.Namespace) -> Stages:
 
 
 def _watched(command: Command, file: Path) -> dict[str, float]:
-    argv = (sys.executable, "-m", "benchmarks.scoring.profile", str(file), *command.argv[1:])
+    argv = (sys.executable, "-m", "benchmarks.scoring.profile", str(file), *command.argv[1:], "--workers", "1")
     subprocess.run(argv, check=True, env={**os.environ, **command.environment}, stdout=subprocess.DEVNULL)
     found: dict[str, float] = json.loads(file.read_text())
     return found
@@ -99,8 +98,8 @@ def main() -> None:
     for name in (*STAGES, REST):
         nothing, warm = stages.of(name)
         print(f"{name:22} {nothing:8.2f} {warm:8.2f}")
-    if given.scale >= 1:
-        (RESULTS / f"scoring-stages-{given.scores}.json").write_text(json.dumps(asdict(stages), indent=1) + "\n")
+    if given.keep:
+        kept(given, "stages-").write_text(json.dumps(asdict(stages), indent=1) + "\n")
 
 
 if __name__ == "__main__":

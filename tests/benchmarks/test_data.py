@@ -36,9 +36,10 @@ def test_another_seed_gives_other_bytes(work: Work, tmp_path: Path) -> None:
     assert all(digest != again[name] for name, digest in digests(work).items())
 
 
-def test_what_is_there_is_not_made_again(work: Work) -> None:
+@pytest.mark.parametrize("scores", [3, SIZE.scores])
+def test_what_is_there_is_not_made_again(work: Work, scores: int) -> None:
     before = work.truth.stat().st_mtime_ns
-    generated(work.root)
+    generated(work.root, replace(SIZE, scores=scores))
     assert work.truth.stat().st_mtime_ns == before
 
 
