@@ -215,6 +215,10 @@ class ReferenceScoring:
         batches, left = [], list(waiting)
         for checkpoint in begun:
             keys = set(checkpoint.keys)
+            if self.store.has(keys) == keys:
+                # Whoever scored them was killed before it could tidy up.
+                checkpoint.path.unlink(missing_ok=True)
+                continue
             batches += self._cut(reference, [each for each in left if each.key in keys], checkpoint)
             left = [each for each in left if each.key not in keys]
         return batches + self._cut(reference, left, None)

@@ -123,6 +123,15 @@ def test_damaged_totals_are_added_up_again(synthetic: Path, place: Path, at: flo
     assert not left.exists()
 
 
+def test_totals_of_which_every_result_is_there_are_removed(synthetic: Path, place: Path) -> None:
+    left = interrupted(synthetic, place, after=2)
+    content = left.read_bytes()
+    run(synthetic, place / "out", Counting())
+    left.write_bytes(content)
+    run(synthetic, place / "out", Counting(may=0))
+    assert not left.exists()
+
+
 def test_without_the_cache_nothing_is_resumed(synthetic: Path, place: Path) -> None:
     interrupted(synthetic, place, after=2)
     scorer = Counting()
