@@ -121,7 +121,8 @@ echo @end
 """
 )
 
-# Standard input tells what to look at, a line each, tabs between: n NAME, and f KEY OFFSET PATH.
+# Standard input tells what to look at, a line each, tabs between: n NAME, and f KEY OFFSET PATH. A file that is shorter
+# than it was is one whose size a network file system has not heard of yet: jobs append, and nothing is told twice.
 _WATCH: LiteralString = (
     _ASK
     + """
@@ -133,10 +134,9 @@ queue "$(awk -F'\\t' '$1 == "n" { print $2 }' "$t/asked" | paste -sd, -)" "$fiel
 [ -z "$jobs" ] || ask account sacct ${cluster:+-M "$cluster"} -D -n -P -j "$jobs" --format="$account"
 awk -F'\\t' '$1 == "f" { print $4 }' "$t/asked" | xargs -r -d '\\n' stat -L -c '%s\t%n' -- >"$t/sizes" 2>/dev/null
 awk -F'\\t' 'NR == FNR { size[substr($0, index($0, FS) + 1)] = $1; next }
-    $1 == "f" && ($4 in size) && size[$4] != $3 { print $2 FS $3 FS size[$4] FS $4 }' \
+    $1 == "f" && ($4 in size) && size[$4] > $3 { print $2 FS $3 FS size[$4] FS $4 }' \
     "$t/sizes" "$t/asked" >"$t/grown"
 while IFS=$tab read -r key offset size path; do
-    if [ "$size" -lt "$offset" ]; then echo "@shrunk $key"; continue; fi
     more=$((size - offset))
     [ "$more" -le "$share" ] || { more=$share; echo "@more $key"; }
     [ "$more" -le "$room" ] || { echo "@more $key"; continue; }

@@ -138,7 +138,6 @@ class Frames:
 
     said: dict[str, Told] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
-    shrunk: list[str] = field(default_factory=list)
 
     def of(self, name: str) -> Told:
         """Give what one command said; one that did not run said nothing, without an exit code."""
@@ -169,8 +168,6 @@ def _read_frame(frames: Frames, name: str, rest: str) -> None:
     if name == "file":
         key, offset, encoded = rest.split(" ")
         frames.pieces.append(Piece(key=key, offset=int(offset), content=base64.b64decode(encoded, validate=True)))
-    elif name == "shrunk":
-        frames.shrunk.append(rest)
     else:
         before = frames.of(name.rstrip("!="))
         lines, stderr, exit_code = before.lines, before.stderr, before.exit_code

@@ -156,10 +156,6 @@ class Watched:
             if kind != "3":
                 self._look_for_daemon(piece.content)
 
-    def start_again(self, kind: str) -> None:
-        """A log became shorter: somebody began it anew."""
-        self.offsets[kind] = 0
-
     def hear(
         self,
         queue: tuple[QueueRow, ...] | Unreachable,

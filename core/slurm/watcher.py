@@ -194,9 +194,6 @@ class Watcher:
         unfinished = {*frames.of("more").lines}
         for key, watched in asked.items():
             watched.has_more = not unfinished.isdisjoint(f"{key}:{kind}" for kind in "123")
-        for shrunk in frames.shrunk:
-            key, _, kind = shrunk.partition(":")
-            asked[key].start_again(kind)
         for piece in frames.pieces:
             key, _, kind = piece.key.partition(":")
             asked[key].take(kind, piece, now)

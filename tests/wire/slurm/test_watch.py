@@ -13,6 +13,7 @@ import pytest
 from sluiceway.core.slurm.cluster import Cluster
 from sluiceway.core.slurm.job import Array, Dependency, DependencyKind, EndingKind, JobState
 from sluiceway.core.slurm.resources import Resources
+from sluiceway.core.slurm.verdict import Deadlines
 from sluiceway.core.slurm.watched import Ended, LogGrew, StateSeen, Unanswered
 from sluiceway.core.slurm.watcher import Watcher
 from tests.fake_slurm.slurm import FakeSlurm
@@ -172,9 +173,9 @@ async def test_g_a_job_that_may_be_requeued_is_not_over_with_its_node(
     job = await cluster.submit(spec, FILES)
     slurm.wait(job, "RUNNING")
     slurm.set_state(job, "NODE_FAIL")
-    watching = asyncio.create_task(ending(Watcher(line, FastClock(factor=5)), spec, job))
-    # Eight seconds at this clock's pace.
-    await asyncio.sleep(1.7)
+    patient = Deadlines(outcome_of_failure=timedelta(), return_to_queue=timedelta(hours=1))
+    watching = asyncio.create_task(ending(Watcher(line, FastClock(), deadlines=patient), spec, job))
+    await asyncio.sleep(1)
     slurm.requeue(job, as_was="NODE_FAIL")
     slurm.set_state(job, "PENDING")
     assert (await watching).succeeded
@@ -369,7 +370,7 @@ async def test_output_is_told_once_though_the_line_is_cut(
 async def test_output_is_taken_up_where_it_was_left(
     cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
 ) -> None:
-    spec = order("printf 0123456789")
+    spec = order("sleep 0.3; printf 0123456789")
     job = await cluster.submit(spec, FILES)
     heard = [each async for each in watcher.follow(spec, job, stdout_from=4) if isinstance(each, LogGrew)]
     assert [(each.offset, each.content) for each in heard] == [(4, b"456789")]
