@@ -14,6 +14,7 @@
     │   ├── ScoreNotKept           a catalogue id has no scoring file on this machine
     │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
+    │   ├── TreeUnreadable         a file or folder has no digest, for it cannot be read as it is
     │   ├── OutputBusy             another run is writing to that folder
     │   ├── PlaceUnusable          a place to run at is not written as one, or cannot run this
     │   ├── ClusterInvalid         what is known of a cluster cannot be used
@@ -22,9 +23,13 @@
     │   ├── RunUnknown             no run has that name, or several have
     │   ├── ResourcesInvalid       something asked of Slurm is not written as Slurm takes it
     │   └── MixedInstall           a flow from one tree would run with the core of another
+    ├── LedgerBroken               the list of all manifests is not as it was written
+    ├── VerificationFailed         outputs are not what their manifests say
     ├── OutcomeBroken              a job's outcome file is damaged or half-written
     ├── NothingScored              every score that was asked for failed
     ├── RunFailed                  a run ended, and its work is not done; its receipt says how
+    ├── CallRaised                 a function raised where it was called, and its exception cannot be had here
+    ├── AnswerUnreadable           a function returned, and what it returned cannot be had here
     ├── StorageFailed              a disk could not hold or give what it was asked; nothing half-written is left
     ├── RemoteError                exit code 4: a machine did not do what it was asked
     │   ├── Unreachable            no connection came about; nothing was started there
@@ -70,7 +75,9 @@ from sluiceway.core.trouble.asked import (
     ScoreNotKept,
     ScoringFileBroken,
     SettingsInvalid,
+    TreeUnreadable,
 )
+from sluiceway.core.trouble.calls import AnswerUnreadable, CallRaised
 from sluiceway.core.trouble.here import (
     DaemonFailed,
     DevclusterError,
@@ -93,14 +100,23 @@ from sluiceway.core.trouble.remote import (
     TransferFailed,
     Unreachable,
 )
-from sluiceway.core.trouble.work import NothingScored, OutcomeBroken, RunFailed, StorageFailed
+from sluiceway.core.trouble.work import (
+    LedgerBroken,
+    NothingScored,
+    OutcomeBroken,
+    RunFailed,
+    StorageFailed,
+    VerificationFailed,
+)
 
 __all__ = [
-    "AuthenticationFailed", "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost",
+    "AnswerUnreadable", "AuthenticationFailed", "CallRaised",
+    "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost",
     "ConnectionRefused", "DaemonFailed", "DevclusterError", "FolderUnusable", "HostKeyUnknown", "InputMissing",
-    "ManifestBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored", "OutcomeBroken",
-    "OutputBusy", "PackagesMissing", "PanelUnusable", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused",
-    "RegionUnreadable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",
-    "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SettingsInvalid", "SluicewayError",
-    "SlurmRefused", "StorageFailed", "TransferFailed", "Unreachable", "UsageProblem",
+    "LedgerBroken", "ManifestBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored",
+    "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PlaceUnusable", "PolicyInvalid", "PortTaken",
+    "QueryRefused", "RegionUnreadable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded",
+    "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SettingsInvalid",
+    "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable", "Unreachable",
+    "UsageProblem", "VerificationFailed",
 ]  # fmt: skip

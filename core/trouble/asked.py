@@ -160,6 +160,21 @@ class ManifestBroken(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class TreeUnreadable(UsageProblem):
+    """A file or folder has no digest, for it cannot be read as it is."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the file and the reason."""
+        return (
+            f"{str(self.path)!r} has no digest: {self.reason}. Name a file or a folder that can be read, and that "
+            "nobody writes meanwhile."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class OutputBusy(UsageProblem):
     """Another run is writing to that folder."""
 

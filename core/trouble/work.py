@@ -73,3 +73,33 @@ class StorageFailed(SluicewayError):
             f"could not {self.what} {str(self.path)!r}: {self.reason}. Nothing half-written was left. Make room or "
             "check the disk, then run the same again: what was finished is kept."
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class LedgerBroken(SluicewayError):
+    """The list of all manifests is not as it was written."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the file, and the first thing that is wrong with it."""
+        return (
+            f"the ledger {str(self.path)!r} is not as it was written: {self.reason}. Nothing was added to it. Put it "
+            "back from a copy; or move it away to begin a new one, which knows nothing of the outputs before it."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class VerificationFailed(SluicewayError):
+    """Outputs are not what their manifests say."""
+
+    failed: int
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the first thing that is wrong, and what to do."""
+        more = f" There are {self.failed - 1} more." if self.failed > 1 else ""
+        return (
+            f"{self.reason}.{more} What was changed cannot be relied on: compute it again, or put it back from a copy."
+        )

@@ -57,6 +57,7 @@ VALUES: dict[str, object] = {
     "scores": ("PGS000001",),
     "build": "GRCh38",
     "place": "west",
+    "kind": "mine.Odd",
     "run": "3f2a91c07d5be0411a2b",
     "why": "exit code 3",
     "option": "memory",
@@ -134,7 +135,9 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
     codes = {kind.__name__: kind.exit_code for kind in kinds}
     assert codes == {
         "SluicewayError": 1,
+        "LedgerBroken": 1,
         "OutcomeBroken": 1,
+        "VerificationFailed": 1,
         "NothingScored": 1,
         "RunFailed": 1,
         "StorageFailed": 1,
