@@ -196,7 +196,7 @@ def _claim(folder: bytes, who: Dict[str, Any], started: str, *, alone: bool) -> 
             raise Refused("this attempt is running already") from None
         os.set_inheritable(lock, True)
     before = os.pread(lock, _PIECE, 0)
-    if before and not _is_restart(before, who):
+    if before and _has_run(before, who):
         raise Refused("this attempt has run already")
     os.ftruncate(lock, 0)
     record = dict(who, started=started, pid=os.getpid(), born=_born(), host=socket.gethostname())
@@ -206,13 +206,14 @@ def _claim(folder: bytes, who: Dict[str, Any], started: str, *, alone: bool) -> 
     return lock
 
 
-def _is_restart(before: bytes, who: Dict[str, Any]) -> bool:
-    """Whether Slurm put this very job back into the queue after the run that is on record."""
+def _has_run(before: bytes, who: Dict[str, Any]) -> bool:
+    """Whether what is on record was a start, other than of an earlier run of this very job that Slurm put back."""
     try:
         record = json.loads(before.decode("ascii"))
-        return bool(record["job_id"] == who["job_id"] and record["restart"] < who["restart"])
-    except (ValueError, KeyError):
+    except ValueError:
+        # The payload starts when all of the record is on the disk, so half of one is of no start.
         return False
+    return not (record["job_id"] == who["job_id"] and record["restart"] < who["restart"])
 
 
 def _who(slurm: Mapping[str, str]) -> Dict[str, Any]:

@@ -185,8 +185,8 @@ def _started(folder: AttemptFolder) -> _Started | None:
 
 
 def is_alive(folder: AttemptFolder) -> bool:
-    """Whether anything of the attempt that has started lives."""
-    if _started(folder) is None:
+    """Whether the attempt has started and not ended; a daemon that it left behind does not count."""
+    if _started(folder) is None or Path(folder.outcome).exists():
         return False
     handle = os.open(folder.started, os.O_RDONLY)
     try:

@@ -289,6 +289,23 @@ async def test_a_payload_that_ended_without_its_jobside_has_vanished(here: Here)
     assert (await waiting).ending is EndingKind.VANISHED
 
 
+async def test_a_daemon_that_a_payload_left_behind_is_not_waited_for(here: Here) -> None:
+    request = here.request("setsid sleep 3 >/dev/null 2>&1 & sleep 0.2")
+    async with asyncio.timeout(2.5):
+        assert (await here.run(request)).succeeded
+
+
+async def test_half_a_record_of_a_start_is_of_no_start(here: Here) -> None:
+    """Red on: core/runs/jobside.py: `# The payload starts when all of the record is on the disk, so half of one is of
+    no start. return False` -> `return True`.
+    """
+    staged = await stage(here.request("echo said"), runs=here.runs, host=here.host, place=Local())
+    assert not isinstance(staged, RunReceipt)
+    Path(staged.folder.started).write_text('{"job_id": 1, "bor')
+    async with asyncio.timeout(20):
+        assert (await here.run(staged.request)).succeeded
+
+
 async def test_an_attempt_that_was_started_is_never_started_again(here: Here) -> None:
     count = here.folder / "count"
     request = here.request(COUNTED.format(count=count))
