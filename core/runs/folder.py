@@ -148,6 +148,11 @@ class AttemptFolder:
         return self.path / jobside.LIBRARY / "sluiceway_payload.py"
 
     @property
+    def carried(self) -> PurePosixPath:
+        """Where what comes with a request lies."""
+        return self.path / "carried"
+
+    @property
     def context(self) -> PurePosixPath:
         """What the payload is told."""
         return self.path / jobside.CONTEXT

@@ -99,6 +99,7 @@ def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
         Staged(name=folder.helper, content=Path(payload.__file__).read_bytes()),
         Staged(name=folder.messages, content=b""),
     ]
+    files += [Staged(name=folder.carried / name, content=content) for name, content in request.carried.items()]
     if request.script is not None:
         files.append(Staged(name=folder.script, content=unchanged(request.script), executable=True))
     return tuple(replace(each, name=each.name.relative_to(folder.path)) for each in files)

@@ -80,7 +80,12 @@ class RunReceipt:
         """Return this receipt, or raise RunFailed."""
         if self.succeeded:
             return self
-        raise RunFailed(run=self.run_id, why=self.why, folder=self.folder, tail=_tail(self.stderr))
+        raise self.failure
+
+    @property
+    def failure(self) -> RunFailed:
+        """How the run ended, as the error that it is for whoever needed its work."""
+        return RunFailed(run=self.run_id, why=self.why, folder=self.folder, tail=_tail(self.stderr))
 
     def as_json(self) -> dict[str, Any]:
         """Give the receipt as JSON has it."""

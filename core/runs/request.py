@@ -74,7 +74,11 @@ def _files(path: Path) -> Iterable[tuple[str, Path]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """A script with its arguments, or a command; its inputs, what it is to make, and what it is told."""
+    """A script with its arguments, or a command; its inputs, what it is to make, and what it is told.
+
+    A call of a function is a command that is the same for all calls: the code that it depends on stands in `modules`
+    and `versions`, and what it travels in is `carried`, small files by name, which are not part of the key.
+    """
 
     script: Content | None = None
     command: tuple[str, ...] = ()
@@ -83,6 +87,10 @@ class RunRequest:
     outputs: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    carried: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    title: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what could not run anywhere, or would not be what was meant."""
@@ -102,7 +110,13 @@ class RunRequest:
     def key(self) -> str:
         """The content key, which names the run."""
         try:
-            return content_key("run", inputs=self._digests(), parameters=self._asked(), modules={}, environment={})
+            return content_key(
+                "run",
+                inputs=self._digests(),
+                parameters=self._asked(),
+                modules=self.modules,
+                environment=self.versions,
+            )
         except UnicodeEncodeError as error:
             raise NotCanonical(where="the request", value=repr(error.object[:80]), reason="it is no text") from error
 
@@ -122,6 +136,8 @@ class RunRequest:
     @property
     def what(self) -> str:
         """What a list of runs calls it."""
+        if self.title:
+            return self.title[:_SHOWN]
         name = self.script.path.name if self.script is not None else shlex.join(self.command)
         return " ".join([name, shlex.join(self.arguments)]).strip()[:_SHOWN]
 

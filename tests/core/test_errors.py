@@ -136,6 +136,8 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
     assert codes == {
         "SluicewayError": 1,
         "LedgerBroken": 1,
+        "AnswerUnreadable": 1,
+        "CallRaised": 1,
         "OutcomeBroken": 1,
         "VerificationFailed": 1,
         "NothingScored": 1,

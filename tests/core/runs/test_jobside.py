@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sluiceway.core.runs import jobside, payload
+from sluiceway.core.runs import function_side, jobside, payload
 from sluiceway.core.runs.folder import AttemptFolder, RunFolder
 from sluiceway.core.runs.host import Attempt
 from sluiceway.core.runs.local_job import _stage
@@ -72,7 +72,7 @@ def pythons() -> list[str]:
     return [sys.executable, *working]
 
 
-@pytest.mark.parametrize("module", [jobside, payload], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [jobside, payload, function_side], ids=lambda module: module.__name__)
 def test_what_runs_on_nodes_is_python_3_6_and_the_standard_library(module: Any) -> None:
     tree = ast.parse(Path(module.__file__).read_text(), feature_version=(3, 6))
     imported = {
@@ -81,7 +81,9 @@ def test_what_runs_on_nodes_is_python_3_6_and_the_standard_library(module: Any) 
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([each.name for each in node.names] if isinstance(node, ast.Import) else [str(node.module)])
     }
-    assert imported <= sys.stdlib_module_names - {"__future__", "subprocess"}
+    # These two come with the call.
+    brought = {"cloudpickle", "sluiceway_payload"} if module is function_side else set()
+    assert imported <= sys.stdlib_module_names - {"__future__", "subprocess"} | brought
 
 
 @pytest.mark.parametrize("python", pythons())
