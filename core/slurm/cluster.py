@@ -21,6 +21,7 @@ from sluiceway.core.events import tell
 from sluiceway.core.slurm import commands, parse
 from sluiceway.core.slurm.parse import Absent, Frames, Refused, Unreachable
 from sluiceway.core.slurm.script import batch_script
+from sluiceway.core.slurm.usage import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.shell import Command, Shell
     from sluiceway.core.slurm.job import JobId, JobSpec, JobState
     from sluiceway.core.slurm.parse import AccountRow, QueueRow
+    from sluiceway.core.slurm.usage import JobUsage
 
     Files = Mapping[str, bytes | PurePosixPath]
 
@@ -126,6 +128,14 @@ class Cluster:
             else:
                 tell(log, "waiting for Slurm", because=getattr(rows, "reason", ""))
             await self._clock.sleep(pause)
+
+    async def usage(self, *jobs: JobId) -> dict[JobId, JobUsage] | Unreachable:
+        """Say what jobs used, in one round trip; those that accounting does not know yet are left out."""
+        frames = await self._frames(commands.account(jobs, cluster=self._name))
+        rows = frames if isinstance(frames, Unreachable) else parse.read_accounts(frames.of("account"))
+        if isinstance(rows, Unreachable):
+            return rows
+        return {job: used for job in jobs if (used := usage_of(rows, job)) is not None}
 
     async def estimate(self, spec: JobSpec) -> Estimate:
         """Ask Slurm where and when the job would start; raise SlurmRefused where it never would."""

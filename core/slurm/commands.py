@@ -102,6 +102,15 @@ echo @end
 """
 )
 
+_ACCOUNT: LiteralString = (
+    _ASK
+    + """
+cluster=$1
+ask account sacct ${cluster:+-M "$cluster"} -D -n -P -j "$2" --format="$3"
+echo @end
+"""
+)
+
 # What a submit left behind that came to nothing; what another one wrote meanwhile stays.
 _WITHDRAW: LiteralString = """
 cd -- "$1" || exit 66
@@ -197,6 +206,11 @@ def estimate(script: bytes, *, cluster: str = "") -> Command:
 def cancel(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
     """Cancel jobs, and say what squeue tells of ours right after."""
     return Command.script(_CANCEL, cluster, " ".join(map(str, jobs)), QUEUE_FIELDS)
+
+
+def account(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
+    """Ask accounting for jobs and all their steps."""
+    return Command.script(_ACCOUNT, cluster, ",".join(map(str, jobs)), ACCOUNT_FIELDS)
 
 
 def watch(asked: bytes, *, missing: Iterable[int], room: int, share: int, cluster: str = "") -> Command:

@@ -34,7 +34,7 @@ QUEUE_FIELDS = ",".join(
     )
 )  # fmt: skip
 ACCOUNT_FIELDS = (
-    "JobID,JobIDRaw,State,ExitCode,DerivedExitCode,Submit,Start,End,ElapsedRaw,TotalCPU,AllocCPUS,MaxRSS,ReqMem,"
+    "JobID,JobIDRaw,State,ExitCode,DerivedExitCode,Submit,Start,End,ElapsedRaw,TotalCPU,AllocCPUS,MaxRSS,AllocTRES,"
     "NodeList,Reason,JobName"
 )
 
@@ -108,7 +108,8 @@ class AccountRow:
     cpu_seconds: float
     cpus: int
     peak_memory: int | None
-    requested_memory: str
+    memory: int | None
+    gpus: int
     nodes: str
     reason: str
     name: str
@@ -299,7 +300,8 @@ def _account_row(line: str) -> AccountRow:
         cpu_seconds=_seconds(fields[9]),
         cpus=int(fields[10] or 0),
         peak_memory=_bytes(fields[11]),
-        requested_memory=fields[12],
+        memory=_bytes(_of_resources(fields[12], "mem")),
+        gpus=int(_of_resources(fields[12], "gres/gpu") or 0),
         nodes=fields[13],
         reason=fields[14],
         name=fields[15],
@@ -321,6 +323,15 @@ def _seconds(text: str) -> float:
     for part in clock.split(":"):
         total = total * 60 + float(part or 0)
     return total + 86400 * int(days or 0)
+
+
+def _of_resources(text: str, name: str) -> str:
+    """Read one amount of a list of trackable resources.
+
+    >>> _of_resources("billing=4,cpu=4,gres/gpu:a100=2,gres/gpu=2,mem=8G,node=1", "gres/gpu")
+    '2'
+    """
+    return dict(each.partition("=")[::2] for each in text.split(",")).get(name, "")
 
 
 def _bytes(text: str) -> int | None:

@@ -3,10 +3,10 @@
 >>> wish = Resources(cpus=4, memory="16G", time="2h", extra_sbatch={"mail-type": "END"})
 >>> wish.options
 ('--cpus-per-task=4', '--mem=16384M', '--time=0-02:00:00', '--mail-type=END')
->>> Resources(memroy="16G")  # doctest: +ELLIPSIS
+>>> Resources(memroy="16G")  # doctest: +IGNORE_EXCEPTION_DETAIL
 Traceback (most recent call last):
 ...
-sluiceway.core.errors.ResourcesInvalid: memroy = '16G' cannot be asked of Slurm: ... (did you mean 'memory'?)...
+ResourcesInvalid: memroy = '16G' cannot be asked of Slurm: there is no such option (did you mean 'memory'?). Nothing was ...
 """
 
 from __future__ import annotations

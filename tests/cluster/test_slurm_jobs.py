@@ -208,6 +208,20 @@ async def test_an_estimate_says_when_and_where(cluster: Cluster, order: Any) -> 
     assert (estimate.start is not None, estimate.partition) == (True, "normal")
 
 
+async def test_what_a_job_used_is_told_by_accounting(cluster: Cluster, watcher: Watcher, order: Any) -> None:
+    spec = order(
+        "python3 -c 'x = bytearray(60 << 20); import time; time.sleep(3)'", resources=Resources(cpus=2, memory="300M")
+    )
+    job = await cluster.submit(spec, FILES)
+    assert (await ending(watcher, spec, job)).succeeded
+    while not (used := await cluster.usage(job)):
+        await asyncio.sleep(0.2)
+    assert isinstance(used, dict)
+    assert (used[job].cpus, used[job].memory, used[job].elapsed.seconds >= 3) == (2, 300 << 20, True)
+    assert 60 << 20 <= (used[job].peak_memory or 0) < 300 << 20
+    assert 0 <= (used[job].cpu_efficiency or 0) < 1
+
+
 async def test_a_job_that_ended_long_ago_is_found_in_accounting(cluster: Cluster, order: Any, shell: SshShell) -> None:
     spec = order()
     job = await cluster.submit(spec, FILES)

@@ -260,7 +260,7 @@ def _sacct(store: Store, arguments: list[str]) -> str:
 def _account_lines(job: dict[str, Any], given: argparse.Namespace) -> list[str]:
     code, number = (job["status"] >> 8, 0) if job["status"] & 0x7F == 0 else (0, job["status"] & 0x7F)
     by = f" by {os.getuid()}" if job["state"] == "CANCELLED" else ""
-    values = dict.fromkeys(("DerivedExitCode", "ReqMem", "MaxRSS", "Reason", "WorkDir"), "")
+    values = dict.fromkeys(("DerivedExitCode", "AllocTRES", "MaxRSS", "Reason", "WorkDir"), "")
     values |= {
         "JobID": shown_id(job), "JobIDRaw": str(job["id"]), "State": job["state"] + by, "JobName": job["name"],
         "ExitCode": f"{code}:{number}" if job["state"] == "FAILED" else "0:0", "Submit": str(job["submit"]),

@@ -14,7 +14,7 @@ from sluiceway.core.slurm.parse import Frames, Refused, Told, Unreachable
 CONTROLLER = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 DATABASE = "sacct: error: Problem talking to the database: Connection refused"
 ROW = '1_0|77|PENDING|1|0|BeginTime|1795277045|1795277045||{"x": "|"}|'
-ACCOUNT = "29|29|FAILED|3:0|0:0|1795277045|1795277045|1795277046|1|00:00.002|1||500M|node1|None|e3.sh"
+ACCOUNT = "29|29|FAILED|3:0|0:0|1795277045|1795277045|1795277046|1|00:00.002|1||cpu=1,mem=500M,node=1|node1|None|e3.sh"
 
 
 def said(text: str, *, exit_code: int = 0, stderr: bytes = b"") -> Completed:
@@ -110,7 +110,7 @@ def test_no_clear_answer_of_the_queue_is_no_absence(answer: Told) -> None:
 
 
 def test_accounts_tell_jobs_and_their_steps() -> None:
-    step = ACCOUNT.replace("29|29|", "29.batch|29.batch|", 1).replace("|1||500M", "|1|3356K|500M")
+    step = ACCOUNT.replace("29|29|", "29.batch|29.batch|", 1).replace("|1||cpu", "|1|3356K|cpu")
     rows = parse.read_accounts(told(ACCOUNT, step))
     assert isinstance(rows, tuple)
     assert [(row.step, row.exit_code, row.peak_memory) for row in rows] == [(None, 3, None), ("batch", 3, 3436544)]
