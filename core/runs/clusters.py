@@ -33,7 +33,7 @@ class Way(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    port: int | None = Field(default=None, ge=1, le=65535)
+    port: int | None = Field(default=None, ge=1, le=65535, description="The port of its SSH server.")
     user: str | None = Field(default=None, description="The user's name there.")
     keys: tuple[_HERE, ...] = Field(default=(), description="Files of private keys on this machine.")
     certificates: tuple[_HERE, ...] = Field(default=(), description="Files of certificates for these keys.")
@@ -98,7 +98,7 @@ class ClusterSettings(ClusterFields):
         >>> ClusterSettings(resources=usual).resources_for(Resources(memory="9G")).options
         ('--mem=9216M', '--time=0-01:00:00', '--partition=long')
         """
-        usual, asked = (each.model_dump(exclude_unset=True) for each in (self.resources, wish))
+        usual, asked = (each.model_dump(exclude_unset=True, exclude_none=True) for each in (self.resources, wish))
         if {"memory", "memory_per_cpu"} & asked.keys():
             usual = {name: value for name, value in usual.items() if name not in {"memory", "memory_per_cpu"}}
         extra = {**usual.get("extra_sbatch", {}), **asked.get("extra_sbatch", {})}
