@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,10 @@ from typer.testing import CliRunner
 
 from sluiceway import cli
 from sluiceway.core.errors import PlaceUnusable, Unreachable
+from sluiceway.core.genetics.ranges import Range
+from sluiceway.core.genetics.reference import Reference, Staged
 from sluiceway.core.genetics.results import scoring_software
+from sluiceway.core.genetics.score import Partial
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.remote.clock import SystemClock
@@ -54,6 +60,26 @@ def test_workers_of_this_machine_and_of_a_running_scheduler_give_the_bits_of_thr
     done = CliRunner().invoke(cli.app, [*command, "--no-cache", "--workers", "2"])
     assert done.exit_code == 0, done.output
     assert contents(place / "own") == local
+
+
+def test_a_worker_that_is_killed_changes_no_bit(place: Path) -> None:
+    """Red on: tasks/dask_ranges.py: `self.client.map(score, parts,` -> `self.client.map(score, parts[1:],`."""
+    local = run(place, "local", "local")
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as theirs,  # type: ignore[no-untyped-call]
+        Client(theirs, set_as_default=False) as client,  # type: ignore[no-untyped-call]
+    ):
+        ranges = dask_ranges.DaskRanges(client=client)
+
+        def one_dies(reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
+            for number, part in enumerate(ranges(reference, staged, parts)):
+                yield part
+                if number == 0:
+                    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+        asked = Asked(panel=Path("panel"), scores=(Path("scores"),), out=place / "out", limit=14, use_cache=False)
+        ReferenceScoring(asked, clock=SystemClock(), scorer=one_dies).run()
+    assert contents(place / "out") == local
 
 
 def test_a_worker_with_other_code_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
