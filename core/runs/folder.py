@@ -57,6 +57,7 @@ class RunFolder:
     def attempts(self, names: Iterable[str]) -> list[AttemptFolder]:
         """Find the attempts among the names of a run's folder, in their order.
 
+        >>> from pathlib import PurePosixPath
         >>> folder = RunFolder(base=PurePosixPath("/home"), key="sha256:ab")
         >>> [each.number for each in folder.attempts(["a10", "a2", ".a3", "receipt.json", "a0"])]
         [2, 10]
