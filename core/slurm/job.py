@@ -34,7 +34,7 @@ class JobId:
     '73_4'
     """
 
-    _FORM: ClassVar[re.Pattern[str]] = re.compile(r"(\d+)(?:_(\d+))?(?:\+(\d+))?(?:;([^;\s]+))?")
+    _FORM: ClassVar[re.Pattern[str]] = re.compile(r"(\d+)(?:_(?:(\d+)|\[[^\]]*\]?))?(?:\+(\d+))?(?:;([^;\s]+))?")
 
     number: int
     task: int | None = None
@@ -42,7 +42,7 @@ class JobId:
 
     @classmethod
     def parse(cls, text: str) -> JobId:
-        """Read an id; of a heterogeneous job's component (79+1) it is the id of the whole."""
+        """Read an id; of a component (79+1), or of elements that still wait (79_[2-9]), it is the id of the whole."""
         found = cls._FORM.fullmatch(text.strip())
         if found is None:
             raise ResourcesInvalid(option="job id", value=text, reason="it is no id of Slurm, such as 79, 79_4 or 79+1")

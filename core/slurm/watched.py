@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sluiceway.core.slurm.job import Ending, JobId, JobSpec
     from sluiceway.core.slurm.parse import AccountRow, Piece, QueueRow
 
+# By job number and index; of a heterogeneous job, its leader's row.
+Queue = Mapping[tuple[int, int | None], "QueueRow"]
 Stream = Literal["stdout", "stderr", "messages"]
 _STREAMS: dict[str, Stream] = {"1": "stdout", "2": "stderr", "3": "messages"}
 # The line of Slurm's daemon may come in two pieces.
@@ -158,12 +161,12 @@ class Watched:
 
     def hear(
         self,
-        queue: tuple[QueueRow, ...] | Unreachable,
+        queue: Queue | Unreachable,
         accounts: tuple[AccountRow, ...] | Unreachable | None,
         now: datetime,
     ) -> None:
         """Take what Slurm tells; accounts are there where they were asked for."""
-        row = None if isinstance(queue, Unreachable) else self._of_queue(queue)
+        row = None if isinstance(queue, Unreachable) else queue.get((self.job.number, self.job.task))
         if row is not None:
             self._hear_queue(row, now)
         elif isinstance(queue, Unreachable):
@@ -221,10 +224,10 @@ class Watched:
         self.remark = "" if is_ours else f"an outcome file of another run was there (restart {self.outcome.restart})"
         return self.outcome if is_ours else None
 
-    def _of_queue(self, rows: tuple[QueueRow, ...]) -> QueueRow | None:
-        """Find this job's row; of a heterogeneous job it is the leader's."""
-        ours = [row for row in rows if row.job.number == self.job.number and row.job.task == self.job.task]
-        return min(ours, key=lambda row: row.raw, default=None)
+    def _is_of(self, row: AccountRow) -> bool:
+        # Of a heterogeneous job the leader's row counts: its id is the job's.
+        is_leader = row.job.task is not None or row.raw == row.job.number
+        return is_leader and row.job.number == self.job.number and row.job.task == self.job.task
 
     def _hear_queue(self, row: QueueRow, now: datetime) -> None:
         self.is_missing = self.is_unanswered = False
@@ -240,7 +243,9 @@ class Watched:
             self.spell.hear_nothing()
             return
         self.is_unanswered = False
-        runs = [row for row in accounts if row.step is None and row.job.task == self.job.task]
+        wholes = [row for row in accounts if row.step is None]
+        # Elements that never started share a row of their array's.
+        runs = [row for row in wholes if self._is_of(row)] or [row for row in wholes if row.job == self.job.whole]
         last = runs[-1] if runs else None
         if last is None or not last.state.is_final:
             # Accounts lag behind: what still runs there, but is in no queue, is gone all the same.

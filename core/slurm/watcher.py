@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.remote.shell import Shell
     from sluiceway.core.slurm.job import JobId, JobSpec
-    from sluiceway.core.slurm.parse import AccountRow
+    from sluiceway.core.slurm.parse import AccountRow, QueueRow
+    from sluiceway.core.slurm.watched import Queue
 
 log = logging.getLogger(__name__)
 
@@ -157,9 +158,10 @@ class Watcher:
             self._tell_unanswered(asked, frames.reason)
             return False
         self._take_files(asked, frames)
-        queue, accounts = parse.read_queue(frames.of("queue")), self._accounts(asked, frames)
-        if isinstance(queue, Unreachable):
-            self._tell_unanswered(asked, queue.reason)
+        rows, accounts = parse.read_queue(frames.of("queue")), self._accounts(asked, frames)
+        if isinstance(rows, Unreachable):
+            self._tell_unanswered(asked, rows.reason)
+        queue = rows if isinstance(rows, Unreachable) else _by_job(rows)
         now = self._clock.now()
         happened = False
         for key, watched in asked.items():
@@ -206,10 +208,17 @@ class Watcher:
         rows = parse.read_accounts(frames.of("account"))
         if isinstance(rows, Unreachable):
             return dict.fromkeys(numbers, rows)
-        return {number: tuple(row for row in rows if row.job.number == number) for number in numbers}
+        found: dict[int, tuple[AccountRow, ...] | Unreachable]
+        found = {number: tuple(row for row in rows if row.job.number == number) for number in numbers}
+        return found
 
     def _tell_unanswered(self, asked: dict[str, Watched], reason: str) -> None:
         tell(log, "waiting for Slurm", machine=self._shell.machine, because=reason)
         for watched in asked.values():
             watched.tell(Unanswered(watched.job, reason))
             watched.nothing_heard()
+
+
+def _by_job(rows: tuple[QueueRow, ...]) -> Queue:
+    """Sort rows by job, the leader's first where a job has several components."""
+    return {(row.job.number, row.job.task): row for row in sorted(rows, key=lambda row: -row.raw)}

@@ -271,6 +271,9 @@ def _account_lines(job: dict[str, Any], given: argparse.Namespace) -> list[str]:
     }  # fmt: skip
     fields = (given.format or "JobID,JobName,State,ExitCode").split(",")
     rows = [values]
+    if job["components"] > 1:
+        parts = range(job["components"])
+        rows = [{**values, "JobID": f"{job['id']}+{part}", "JobIDRaw": str(job["id"] + part)} for part in parts]
     if job["start"] and not given.allocations:
         step = {"JobID": f"{values['JobID']}.batch", "JobIDRaw": f"{job['id']}.batch", "JobName": "batch"}
         rows.append({**values, **step, "MaxRSS": "3356K"})

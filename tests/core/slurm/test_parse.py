@@ -39,6 +39,8 @@ def told(*lines: str, exit_code: int | None = 0, stderr: str = "") -> Told:
         ("79;west", JobId(79, None, "west")),
         ("73_4", JobId(73, 4)),
         ("79+1", JobId(79)),
+        ("73_[2-9%2]", JobId(73)),
+        ("73_[0-17,19,21-4...", JobId(73)),
         (" 5\n", JobId(5)),
     ],
 )

@@ -445,5 +445,17 @@ async def test_a_killed_element_fails_alone(cluster: Cluster, watcher: Watcher, 
 
 async def test_a_heterogeneous_job_ends_once(cluster: Cluster, watcher: Watcher, order: Order) -> None:
     spec = order("exit 8", resources=Resources(nodes=1), components=(Resources(nodes=2),))
-    ended = await ending(watcher, spec, await cluster.submit(spec, FILES))
-    assert ended.exit_code == 8
+    job = await cluster.submit(spec, FILES)
+    assert (await ending(watcher, spec, job)).exit_code == 8
+
+
+async def test_a_heterogeneous_job_is_one_job_in_accounting_too(
+    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
+) -> None:
+    """Red on: core/slurm/watched.py: `is_leader and row.job.number` -> `row.job.number`."""
+    spec = order("exit 8", resources=Resources(nodes=1), components=(Resources(nodes=2),))
+    job = await cluster.submit(spec, FILES)
+    slurm.wait(job)
+    slurm.forget(job)
+    ended = await ending(watcher, spec, job)
+    assert (ended.exit_code, ended.outcome is not None) == (8, True)
