@@ -61,7 +61,6 @@ def test_a_job_that_only_the_queue_has_forgotten_is_not_absent_yet(accounts: Unr
     job = watched(JobId(5))
     for hour in range(10):
         job.hear({}, accounts, NOW + timedelta(hours=hour))
-    assert job.is_missing
     assert job.verdict(Deadlines(), NOW + timedelta(hours=10)) is None
 
 
