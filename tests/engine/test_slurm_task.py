@@ -1,0 +1,136 @@
+"""A task whose body runs at a place is a Prefect task like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.cache_policies import INPUTS
+from prefect.client.schemas.objects import State
+
+from sluiceway.core.errors import PlaceUnusable, RunFailed
+from sluiceway.core.slurm.resources import Resources
+from sluiceway.tasks.slurm import SlurmTask, slurm_task
+from tests.core.runs import called
+from tests.core.runs.called import Odd, Point
+from tests.engine.test_run_script import logged
+
+
+@slurm_task(resources=Resources(cpus=1), retries=0)
+def shifted(point: Point, by: int = 1) -> Point:
+    print("shifting")  # noqa: T201
+    return Point(point.x + by)
+
+
+@slurm_task()
+def odd(number: int) -> int:
+    if number % 2:
+        raise Odd(number)
+    return number
+
+
+@slurm_task()
+async def later(number: int) -> int:
+    return number
+
+
+@slurm_task()
+def factorial(number: int) -> int:
+    return number * factorial(number - 1) if number else 1
+
+
+@slurm_task(retries=2, retry_delay_seconds=0)
+def third_time(count: str) -> int:
+    with Path(count).open("a") as file:
+        file.write("x")
+    tries = len(Path(count).read_text())
+    if tries < 3:
+        raise Odd(tries)
+    return tries
+
+
+counted = slurm_task()(called.counted)
+
+
+def test_a_task_works_without_a_server_and_its_function_without_a_place() -> None:
+    assert shifted.fn(Point(1), by=2) == Point(3)
+    assert shifted.function(Point(1)) == Point(2)
+
+
+def test_a_task_that_calls_itself_does_so_there() -> None:
+    assert factorial.fn(4) == 24
+
+
+async def test_an_asynchronous_function_is_awaited() -> None:
+    assert await later.fn(3) == 3
+
+
+def test_a_task_is_called_and_submitted_in_a_flow() -> None:
+    @flow
+    def moving() -> list[Any]:
+        first = shifted(Point(10))
+        future: Any = shifted.submit(first, by=5)
+        return [first, future.result(), shifted.submit(future).result()]
+
+    assert moving() == [Point(11), Point(16), Point(17)]
+
+
+async def test_a_task_is_called_in_an_asynchronous_flow() -> None:
+    @flow
+    async def moving() -> tuple[Point, int]:
+        return shifted(Point(30)), await later(4)
+
+    assert await moving() == (Point(31), 4)
+
+
+async def test_what_happens_there_is_in_the_task_runs_log() -> None:
+    @flow
+    def moving() -> Point:
+        return shifted(Point(40))
+
+    state: Any = moving(return_state=True)
+    messages = await logged(state.state_details.flow_run_id, wanted="receipt written")
+    assert messages.count("shifting") == 1
+    assert any("job submitted" in each for each in messages)
+
+
+def test_an_exception_there_fails_its_task_run_alone() -> None:
+    @flow
+    def asking() -> list[State[int]]:
+        return [odd(number, return_state=True) for number in (5, 6)]
+
+    failed, done = asking()
+    with pytest.raises(Odd, match="5") as raised:
+        failed.result()
+    assert isinstance(raised.value.__cause__, RunFailed)
+    assert (failed.is_failed(), done.result()) == (True, 6)
+
+
+def test_a_retry_is_a_new_attempt(tmp_path: Path) -> None:
+    @flow
+    def trying() -> int:
+        return third_time(str(tmp_path / "count"))
+
+    assert trying() == 3
+
+
+def test_prefects_caches_work_on_it(tmp_path: Path) -> None:
+    cached = counted.with_options(cache_policy=INPUTS, persist_result=True)
+
+    @flow
+    def counting() -> list[str | None]:
+        states = [cached(str(tmp_path / "count"), 7, return_state=True) for _ in range(2)]
+        return [each.name for each in states]
+
+    assert isinstance(cached, SlurmTask)
+    assert counting() == ["Completed", "Cached"]
+    assert (tmp_path / "count").read_text() == "7\n"
+
+
+def test_a_place_that_nobody_knows_is_said() -> None:
+    with pytest.raises(PlaceUnusable, match="nowhere"):
+        slurm_task(on="nowhere")(odd.function).fn(1)
+    with pytest.raises(PlaceUnusable, match="no place's name"):
+        slurm_task(on="no where")
