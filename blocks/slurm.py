@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from sluiceway.core.runs.host import Attempt, JobHost
+    from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.run import Runs
     from sluiceway.core.slurm.job import JobId
     from sluiceway.core.slurm.resources import Resources
@@ -182,6 +183,11 @@ async def cluster_of_block(name: str) -> ClusterSettings:
             reason = f"Prefect knows no block slurm-job/{name}, and {unknown.reason}"
             raise PlaceUnusable(place=name, reason=reason) from error
     return block.settings
+
+
+def reach(where: Place, runs: Runs, *, wish: Resources | None = None) -> AbstractAsyncContextManager[JobHost]:
+    """Give the host of any place: a block's cluster, one of clusters.toml, or this machine."""
+    return host_at(where, runs, wish=wish, find=cluster_of_block)
 
 
 async def _trigger(

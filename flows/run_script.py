@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
+from sluiceway.blocks.slurm import reach
 from sluiceway.core.checkout import require_one_tree
 from sluiceway.core.runs import listing
 from sluiceway.core.runs import run as life
-from sluiceway.core.runs.hosts import host_at, runs_here
+from sluiceway.core.runs.hosts import runs_here
 from sluiceway.core.runs.place import parse
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import Content, RunRequest, inputs_of
+from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks import run, run_log
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ async def cancel_its_job(flow: Flow[..., Any], flow_run: FlowRun, state: State) 
     runs = runs_here()
     request = _request(**asked)
     attempt, place = listing.attempt_of(runs, request.key)
-    async with host_at(parse(place), runs) as host:
+    async with reach(parse(place), runs) as host:
         job = await host.find(attempt)
         if job is not None:
             await life.cancel(attempt, job, runs=runs, host=host)
@@ -42,6 +44,7 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
     script: Path,
     arguments: list[str] | None = None,
     on: str = "local",
+    resources: Resources | None = None,
     inputs: list[Path] | None = None,
     outputs: list[str] | None = None,
     environment: dict[str, str] | None = None,
@@ -55,6 +58,7 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
         script: The script, as a path on the machine where this flow runs; its first line may name its interpreter.
         arguments: What the script gets as $1, $2 and so on.
         on: Where it runs: `local`, or the name of a cluster.
+        resources: What it asks of a cluster; what is not said is as the cluster's settings say.
         inputs: Files and folders for the script; it finds them in ../inputs, by their names.
         outputs: Files, folders or patterns that it makes in its working directory and that are to be kept.
         environment: Variables that it gets besides those of this process.
@@ -68,7 +72,7 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
     require_one_tree(__file__)
     run_log.show_events()
     request = _request(script, arguments, inputs, outputs, environment, parameters)
-    staged = await run.stage_request(request, on, fresh=fresh)
+    staged = await run.stage_request(request, on, resources=resources, fresh=fresh)
     receipt = staged if isinstance(staged, RunReceipt) else await _finish(staged)
     await run.show_receipt(receipt)
     run.lay_out_results(receipt, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sluiceway import resource_options as asks
 from sluiceway.core.report import console
 
 if TYPE_CHECKING:
+    from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.receipt import RunReceipt
     from sluiceway.core.runs.request import RunRequest
     from sluiceway.core.runs.run import Heard, Runs
+    from sluiceway.core.slurm.resources import Resources
 
 _INTERRUPTED = 130
 
@@ -34,8 +38,20 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder for what it prints and makes.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run it although it has succeeded before.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the very script that a cluster would get, and stop.")
+    ] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say when a cluster would start it, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
+    nodes: asks.Nodes = None,
+    cpus: asks.Cpus = None,
+    gpus: asks.Gpus = None,
+    mem: asks.Mem = None,
+    time: asks.Time = None,
+    partition: asks.Partition = None,
+    account: asks.Account = None,
+    qos: asks.Qos = None,
+    extra_sbatch: asks.Extra = None,
 ) -> None:
     """Run a script, unless the same script has succeeded on the same inputs before."""
     from sluiceway.core import settings
@@ -50,11 +66,13 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
         outputs=tuple(outputs or ()),
         environment=dict(map(_variable, setenv or ())),
     )
+    names = {"nodes": nodes, "cpus": cpus, "gpus": gpus, "memory": mem, "time": time}
+    wish = asks.wish_of(extra_sbatch, **names, partition=partition, account=account, qos=qos)
     runs = runs_here()
-    if dry_run:
-        _print_plan(request, runs, on=on, fresh=fresh)
+    if dry_run or estimate:
+        asyncio.run(_print_plan(request, runs, on=on, fresh=fresh, wish=wish, estimate=estimate))
         return
-    receipt = _run(request, runs, on=on, fresh=fresh, lines_to=sys.stderr if as_json else sys.stdout)
+    receipt = _run(request, runs, on=on, fresh=fresh, wish=wish, lines_to=sys.stderr if as_json else sys.stdout)
     folder = out or settings.load().output_dir / "run"
     lay_out(receipt, folder)
     if as_json:
@@ -94,7 +112,8 @@ def logs(
     if follow:
         asyncio.run(_follow(runs, name))
         return
-    attempt, _ = listing.attempt_of(runs, name)
+    attempt, where = listing.attempt_of(runs, name)
+    asyncio.run(_bring_logs(runs, attempt, where))
     for path, stream in ((attempt.stdout, sys.stdout), (attempt.stderr, sys.stderr)):
         if Path(path).is_file():
             with Path(path).open("rb") as file:
@@ -119,26 +138,42 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _print_plan(request: RunRequest, runs: Runs, *, on: str, fresh: bool) -> None:
+async def _print_plan(
+    request: RunRequest, runs: Runs, *, on: str, fresh: bool, wish: Resources, estimate: bool
+) -> None:
     from sluiceway.core.runs import place
     from sluiceway.core.runs.run import plan
+    from sluiceway.core.runs.slurm_job import SlurmJob
+    from sluiceway.core.slurm.commands import sbatch
+    from sluiceway.core.slurm.script import batch_script
 
     number, what = plan(request, runs=runs, fresh=fresh)
-    asked = json.loads(request.order(attempt=number))
-    typer.echo(json.dumps({"would": what, "on": str(place.parse(on)), "request": asked}))
+    where = place.parse(on)
+    async with asks.reach(where, runs, wish=wish) as host:
+        if not isinstance(host, SlurmJob):
+            asked = json.loads(request.order(attempt=number))
+            typer.echo(json.dumps({"would": what, "on": str(where), "request": asked}))
+            return
+        folder = runs.folder(request.key).attempt(number)
+        if estimate:
+            typer.echo((await host.estimate(folder)).said)
+            return
+        spec = host.spec(folder)
+        sys.stdout.buffer.write(batch_script(spec).encode(errors="surrogateescape"))
+        told = f"would {what} attempt {number} on {where}: {shlex.join(sbatch(spec))}"
+        console.for_remarks().print(told, markup=False, soft_wrap=True)
 
 
-def _run(request: RunRequest, runs: Runs, *, on: str, fresh: bool, lines_to: Any) -> RunReceipt:
+def _run(request: RunRequest, runs: Runs, *, on: str, fresh: bool, wish: Resources, lines_to: Any) -> RunReceipt:
     from sluiceway.core.runs import place
     from sluiceway.core.runs import run as life
-    from sluiceway.core.runs.hosts import host_at
 
     async def hear(heard: Heard) -> None:
         _show(heard, lines_to)
 
     async def live() -> RunReceipt:
         where = place.parse(on)
-        async with host_at(where, runs) as host:
+        async with asks.reach(where, runs, wish=wish) as host:
             return await life.run(request, runs=runs, host=host, place=where, fresh=fresh, heard=hear)
 
     try:
@@ -152,22 +187,23 @@ def _run(request: RunRequest, runs: Runs, *, on: str, fresh: bool, lines_to: Any
 
 def _show(heard: Heard, lines_to: Any) -> None:
     """Print what a job says: its lines where they belong, all else as a remark."""
+    from sluiceway.core.runs.host import Waiting
     from sluiceway.core.runs.run import Line
 
     if isinstance(heard, Line):
         print(heard.text, file=lines_to if heard.stream == "stdout" else sys.stderr, flush=True)
     else:
-        text = str(heard).encode("utf-8", "replace").decode()
+        told = f"waiting: {heard.reason}" if isinstance(heard, Waiting) else str(heard)
+        text = told.encode("utf-8", "replace").decode()
         console.for_remarks().print(text, markup=False, emoji=False, soft_wrap=True)
 
 
 async def _follow(runs: Runs, name: str) -> None:
     from sluiceway.core.runs import listing, place, run
-    from sluiceway.core.runs.hosts import host_at
     from sluiceway.core.slurm.job import Ending
 
     attempt, where = listing.attempt_of(runs, name)
-    async with host_at(place.parse(where), runs) as host:
+    async with asks.reach(place.parse(where), runs) as host:
         job = await host.find(attempt)
         if job is None:
             return
@@ -176,12 +212,22 @@ async def _follow(runs: Runs, name: str) -> None:
                 _show(each, sys.stdout)
 
 
+async def _bring_logs(runs: Runs, attempt: AttemptFolder, where: str) -> None:
+    """Bring what an attempt has printed so far, unless all of it is here."""
+    from sluiceway.core.runs import place
+
+    receipt = runs.receipt(attempt.run)
+    if where != "local" and (receipt is None or receipt.attempt != attempt.number):
+        async with asks.reach(place.parse(where), runs) as host:
+            for log in (attempt.stdout, attempt.stderr):
+                await host.fetch(attempt, log.relative_to(attempt.path))
+
+
 async def _cancel(runs: Runs, name: str) -> str:
     from sluiceway.core.runs import listing, place, run
-    from sluiceway.core.runs.hosts import host_at
 
     attempt, where = listing.attempt_of(runs, name)
-    async with host_at(place.parse(where), runs) as host:
+    async with asks.reach(place.parse(where), runs) as host:
         job = await host.find(attempt)
         if job is None:
             return f"the run {attempt.run.run_id} has not started"

@@ -11,21 +11,25 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from sluiceway.blocks.slurm import reach
 from sluiceway.core.runs import place, run
 from sluiceway.core.runs.host import Attempt
-from sluiceway.core.runs.hosts import host_at, runs_here
+from sluiceway.core.runs.hosts import runs_here
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.remains import lay_out
 from sluiceway.core.runs.request import RunRequest
 from sluiceway.core.slurm.job import Ending, JobId
+from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.run_page import RunPage
 
 
 @task(cache_policy=NO_CACHE)
-async def stage_request(request: RunRequest, on: str = "local", *, fresh: bool = False) -> Attempt | RunReceipt:
-    """Bring all that the request needs to the place; where it was done before, give that receipt instead."""
+async def stage_request(
+    request: RunRequest, on: str = "local", *, resources: Resources | None = None, fresh: bool = False
+) -> Attempt | RunReceipt:
+    """Bring what the request needs to the place, where it asks for resources; or give the receipt of what was done."""
     runs, where = runs_here(), place.parse(on)
-    async with host_at(where, runs) as host:
+    async with reach(where, runs, wish=resources) as host:
         return await run.stage(request, runs=runs, host=host, place=where, fresh=fresh)
 
 
@@ -33,7 +37,7 @@ async def stage_request(request: RunRequest, on: str = "local", *, fresh: bool =
 async def submit_job(attempt: Attempt) -> JobId:
     """Start the attempt unless it was started before, and give its job."""
     runs = runs_here()
-    async with host_at(place.parse(attempt.place), runs) as host:
+    async with reach(place.parse(attempt.place), runs) as host:
         return await run.submit(attempt, runs=runs, host=host)
 
 
@@ -42,7 +46,7 @@ async def await_job(attempt: Attempt, job: JobId) -> Ending:
     """Wait for the job's end, showing what it says on this run's page; if this task dies, the job lives on."""
     runs = runs_here()
     page = RunPage(runs.clock, log=Path(attempt.folder.stdout))
-    async with host_at(place.parse(attempt.place), runs) as host:
+    async with reach(place.parse(attempt.place), runs) as host:
         ending = await run.await_end(attempt, job, host=host, heard=page)
     await page.finish()
     return ending
@@ -52,7 +56,7 @@ async def await_job(attempt: Attempt, job: JobId) -> Ending:
 async def cancel_job(attempt: Attempt, job: JobId) -> None:
     """End the job: it is told to, has its grace, and is made to."""
     runs = runs_here()
-    async with host_at(place.parse(attempt.place), runs) as host:
+    async with reach(place.parse(attempt.place), runs) as host:
         await run.cancel(attempt.folder, job, runs=runs, host=host)
 
 
@@ -60,7 +64,7 @@ async def cancel_job(attempt: Attempt, job: JobId) -> None:
 async def collect_receipt(attempt: Attempt, ending: Ending) -> RunReceipt:
     """Bring home what the job made, and write its receipt, whether it succeeded or not."""
     runs = runs_here()
-    async with host_at(place.parse(attempt.place), runs) as host:
+    async with reach(place.parse(attempt.place), runs) as host:
         return await run.collect(attempt, ending, runs=runs, host=host)
 
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluiceway.core.errors import SlurmRefused
 from sluiceway.core.events import tell
 from sluiceway.core.runs.host import JobHost, News, Waiting, staged_files, unchanged
 from sluiceway.core.runs.transfer import Transfer, kept_name
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.host import Attempt
     from sluiceway.core.runs.request import Content
+    from sluiceway.core.slurm.cluster import Estimate
     from sluiceway.core.slurm.job import Ending
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ class SlurmJob(JobHost):
     def __init__(self, access: Access, *, wish: Resources | None = None) -> None:
         """Use a cluster; attempts that are staged by this host ask for these resources."""
         self._access = access
-        self._wish = wish or Resources()
+        self._wish = wish
+        self._asked = access.settings.resources_for(wish or Resources())
         self._transfer = Transfer(access.shell, access.clock)
 
     @property
@@ -59,8 +62,7 @@ class SlurmJob(JobHost):
 
     async def stage(self, attempt: Attempt) -> None:
         """Bring the large inputs there, and keep here what the job is to ask for; the rest goes with the submit."""
-        asked = self._access.settings.resources_for(self._wish)
-        await asyncio.to_thread(_begin, attempt.folder, asked)
+        await asyncio.to_thread(_begin, attempt.folder, self._asked)
         _, large = _sorted_by_size(attempt)
         await self._transfer.keep(large.values(), self.base / _KEPT)
 
@@ -85,11 +87,23 @@ class SlurmJob(JobHost):
         folder = attempt.folder
         job = await asyncio.to_thread(_written_job, folder)
         if job is None:
-            files = await asyncio.to_thread(self._files, attempt)
-            job = await self._access.cluster.submit(self.spec(folder), files)
+            if self._wish is not None:
+                # Staged by somebody who was stopped before this, and may have wished for something else.
+                await asyncio.to_thread(_keep_resources, folder, self._asked)
+            job = await self._submit_now(attempt)
             written = json.dumps({"job": job.number, "cluster": job.cluster}).encode()
             await asyncio.to_thread(write_whole, Path(folder.job), written)
         return job
+
+    async def _submit_now(self, attempt: Attempt) -> JobId:
+        files = await asyncio.to_thread(self._files, attempt)
+        try:
+            return await self._access.cluster.submit(self.spec(attempt.folder), files)
+        except SlurmRefused as error:
+            # Asked for better, the same request is a new attempt.
+            ended = {"refused": error.reason, "ended": self._access.clock.now().isoformat()}
+            await asyncio.to_thread(write_whole, Path(attempt.folder.cancelled), json.dumps(ended).encode())
+            raise
 
     async def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
         """Tell what becomes of the job, from its first byte on, and then how it ended."""
@@ -120,14 +134,18 @@ class SlurmJob(JobHost):
         await self._transfer.bring(folder.at(self.base).path / name, target, digest=digest)
         return target
 
+    async def estimate(self, folder: AttemptFolder) -> Estimate:
+        """Ask Slurm when and where the attempt would start, were it submitted now; or raise SlurmRefused."""
+        return await self._access.cluster.estimate(self.spec(folder))
+
     def spec(self, folder: AttemptFolder) -> JobSpec:
-        """Give the order for an attempt that was staged: what it asks for stands in its folder."""
+        """Give the order for an attempt: what one asks for that was staged stands in its folder."""
         there = folder.at(self.base)
-        asked = content_of(Path(folder.resources))
+        staged = content_of(Path(folder.resources))
         return JobSpec(
             token=folder.token,
             comment=folder.comment,
-            resources=Resources() if asked is None else Resources.model_validate_json(asked),
+            resources=self._asked if staged is None else Resources.model_validate_json(staged),
             command=(self._access.settings.python, "-I", str(there.jobside), str(there.path)),
             folder=there.path,
             stdout=there.stdout,
@@ -168,6 +186,10 @@ def _begin(folder: AttemptFolder, asked: Resources) -> None:
     with Storing("stage", here):
         shutil.rmtree(here, ignore_errors=True)
         here.mkdir(parents=True)
+    _keep_resources(folder, asked)
+
+
+def _keep_resources(folder: AttemptFolder, asked: Resources) -> None:
     write_whole(Path(folder.resources), asked.model_dump_json(exclude_unset=True).encode())
 
 

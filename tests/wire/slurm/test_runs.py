@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sluiceway.core.errors import InputMissing, TransferFailed
+from sluiceway.core.errors import InputMissing, SlurmRefused, TransferFailed
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.runs import clusters, slurm_job, transfer
 from sluiceway.core.runs.access import Access
@@ -280,3 +280,24 @@ async def test_small_inputs_travel_with_the_job_as_long_as_there_is_room(
     receipt = await there.run(request)
     assert receipt.stdout.read_text() == "four0four1four2"
     assert len(there.kept) == 1
+
+
+async def test_what_slurm_refuses_is_asked_anew_with_other_resources(there: There, slurm: FakeSlurm) -> None:
+    """Red on: core/runs/slurm_job.py: `"ended": self._access` -> `"at": self._access`."""
+    request = there.request("true")
+    slurm.refuse("sbatch: error: Memory specification can not be satisfied")
+    with pytest.raises(SlurmRefused, match="Memory specification"):
+        await there.run(request, memory="900G")
+    receipt = await there.run(request, memory="1G")
+    assert (receipt.succeeded, receipt.attempt) == (True, 2)
+    attempt = there.runs.folder(request.key).attempt(2)
+    assert "--mem=1024M" in Path(attempt.at(there.access.base).batch_script).read_text()
+
+
+async def test_an_attempt_that_was_staged_and_left_asks_for_what_is_wished_now(there: There) -> None:
+    request = there.request("true")
+    await stage(request, runs=there.runs, host=there.host(memory="900G"), place=PLACE)
+    receipt = await there.run(request, memory="1G")
+    assert (receipt.succeeded, receipt.attempt) == (True, 1)
+    attempt = there.runs.folder(request.key).attempt(1)
+    assert there.host().spec(attempt).resources.options == ("--mem=1024M",)
