@@ -1,8 +1,9 @@
 """How each score is spread over each group of reference people, and where one value stands in that spread.
 
-Statistics are computed from sorted values, so that the order of people in a panel changes no digit. A sum that is NaN
-was not computed for that person, who is then not counted. Where fewer than two people are left there is no spread to
-tell of, and every statistic is null.
+Statistics are computed from sorted values, so that the order of people in a panel changes no digit, and score by score
+in one order of adding up, so that neither do the other scores of a batch. A sum that is NaN was not computed for that
+person, who is then not counted. Where fewer than two people are left there is no spread to tell of, and every statistic
+is null.
 
 >>> sums = np.array([[1.0, 2.0, 4.0, np.nan]])
 >>> everybody = Group(population=ALL, subset="all", sex="all", coding=None, members=np.arange(4))
@@ -199,7 +200,10 @@ def _without_nan(table: pl.DataFrame) -> pl.DataFrame:
 
 def _statistics(values: Values, scales: Values) -> dict[str, NDArray[np.generic]]:
     """Give each statistic per score, NaN where there are fewer than two values; `q` is the table of percentiles."""
-    ordered = np.sort(values, axis=1) if values.shape[1] else np.full((len(values), 1), np.nan)
+    ordered = np.full((len(values), 1), np.nan)
+    if values.shape[1]:
+        # Chosen columns lie in memory column by column, and numpy would add several scores in another order than one.
+        ordered = np.sort(np.ascontiguousarray(values), axis=1)
     counts = ordered.shape[1] - np.isnan(ordered).sum(axis=1)
     tables = _percentiles(ordered, counts)
     low, high = tables[:, 0], tables[:, -1]
@@ -219,10 +223,12 @@ def _moments(ordered: Values, counts: NDArray[np.intp], mean: Values, spread: Va
     deviations = (ordered - mean[:, None]) / unit[:, None]
     np.nan_to_num(deviations, copy=False)
     squares = deviations * deviations
-    second, third = squares.sum(axis=1), np.einsum("ij,ij->i", squares, deviations)
+    second, third = squares.sum(axis=1), (squares * deviations).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         std = unit * np.sqrt(second / np.where(counts > 1, counts - 1, np.nan))
-        skew = third / counts / (second / counts) ** 1.5
+        variance = second / counts
+        # A power of several numbers at once may be rounded otherwise than that of one.
+        skew = third / counts / (variance * np.sqrt(variance))
     return std, skew
 
 

@@ -117,6 +117,21 @@ def test_the_order_of_people_changes_no_digit(values: list[float], random: Any) 
     assert told(random.sample(values, len(values))) == told(values)
 
 
+@pytest.mark.parametrize("people", [2, 9, 129, 1_000, 9_001])
+@pytest.mark.parametrize("company", [2, 7, 64, 130])
+def test_a_score_has_the_same_bits_alone_and_in_company(people: int, company: int) -> None:
+    rng = np.random.default_rng(people)
+    sums = rng.normal(size=(company, people)) * rng.lognormal(size=(company, 1))
+    sums[rng.random(sums.shape) < 0.01] = math.nan
+    some = Group(
+        population="EUR", subset="all", sex="all", coding=None, members=rng.permutation(people)[: people // 2 + 1]
+    )
+    groups, names = [everybody(people), some], [str(number) for number in range(company)]
+    together = summarise(names, sums, groups, scales=np.ones(company))
+    alone = [summarise([name], sums[[at]], groups, scales=np.ones(1)) for at, name in enumerate(names)]
+    assert pl.concat(alone).equals(together)
+
+
 @pytest.mark.parametrize("values", [[], [1.5], [1.5, math.nan], [math.nan, math.nan]])
 def test_fewer_than_two_people_have_no_statistics(values: list[float]) -> None:
     row = told(values)
