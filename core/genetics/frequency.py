@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 _AT_ONCE: Final = 4096
+_DOSAGES_AT_ONCE: Final = 4_000_000
+"""Dosages in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +47,27 @@ class _Group:
 
 
 def measure(
-    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, tell: Told | None = None
+    panel: Panel,
+    offsets: NDArray[np.uintp] | None,
+    entries: Entries,
+    tell: Told | None = None,
+    *,
+    as_dosages: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
     """Give the ALT frequency of each entry, NaN where nobody who counts is called, and its missing calls.
 
     A woman has two alleles of X and a man one; only men count on Y; everybody has one of MT; whose sex is unknown is
     left out on X and Y. Missing calls are counted among everybody, women on Y as well. A heterozygous call where there
-    is one copy counts one half. Frequencies are of whole genotypes, also where the file has dosages.
+    is one copy counts one half. Of rows with one ALT allele, dosages count as they are where they are asked for; where
+    there are several, whole genotypes do.
     """
+    count_plain = _count_dosages if as_dosages else _count_plain
     frequency = np.full(entries.variant.size, np.nan)
     missing = np.zeros(entries.variant.size, np.uint32)
     done = 0
     for ploidy in Ploidy:
         groups = _groups(panel, ploidy)
-        for several, count in ((False, _count_plain), (True, _count_several)):
+        for several, count in ((False, count_plain), (True, _count_several)):
             rows = np.flatnonzero((entries.ploidy == ploidy) & (entries.multiallelic == several))
             rows = rows[np.lexsort((entries.allele[rows], entries.variant[rows]))]
             for part in count(panel, offsets, entries, rows, groups) if rows.size else ():
@@ -120,6 +129,25 @@ def _count_plain(
             yield _Part(rows=part, frequency=_frequency(copies, called), missing=whole[:, 3])
 
 
+def _count_dosages(
+    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
+) -> Iterator[_Part]:
+    """Add up dosages of rows with one ALT allele; they are whole multiples of a power of two, so no bit is lost."""
+    weights = np.zeros(panel.samples.n)
+    for each in groups:
+        weights += each.weight * each.people
+    step = max(_DOSAGES_AT_ONCE // panel.samples.n, 1)
+    with open_genotypes(panel, offsets) as reader:
+        for first in range(0, rows.size, step):
+            part = rows[first : first + step]
+            dosages = np.empty((part.size, panel.samples.n), np.float32)
+            _read_dosages(panel, reader, entries.variant[part], dosages)
+            is_called = dosages >= 0
+            copies = np.where(is_called, dosages, 0) @ weights
+            missing = (panel.samples.n - is_called.sum(axis=1)).astype(np.uint32)
+            yield _Part(rows=part, frequency=_frequency(copies, is_called @ weights), missing=missing)
+
+
 def _counts(panel: Panel, reader: pgenlib.PgenReader, variants: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Give how many people have none, one, two ALT alleles, and no call, in four columns."""
     counts = np.empty((variants.size, 4), np.uint32)
@@ -151,6 +179,15 @@ def _count_several(
                 frequency[at] = copies / (2 * called) if called else np.nan
                 missing[at] = is_called.size - is_called.sum()
             yield _Part(rows=part, frequency=frequency, missing=missing)
+
+
+def _read_dosages(
+    panel: Panel, reader: pgenlib.PgenReader, variants: NDArray[np.uint32], out: NDArray[np.float32]
+) -> None:
+    try:
+        reader.read_dosages_list(variants, out)
+    except RuntimeError as error:
+        raise unreadable(panel.genotypes, error) from error
 
 
 def _read_alleles(panel: Panel, reader: pgenlib.PgenReader, variant: int, out: NDArray[np.int32]) -> None:

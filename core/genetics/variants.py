@@ -1,8 +1,8 @@
 """The prepared variant table: a panel's variants as sorted arrays on disk, made once and mapped into memory.
 
 One entry for each ALT allele of each row, in the order of the packed keys. A table is a folder, named by a content key
-of the panel, its build and who is unrelated; it appears whole or not at all, and is made anew where a file is not as it
-was written.
+of the panel, its build, who is unrelated, and whether dosages count; it appears whole or not at all, and is made anew
+where a file is not as it was written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluiceway.core.genetics.panel import Panel
+
+GenotypesCounted = Literal["hardcalls", "dosages"]
 
 LAYOUT: Final = 1
 """Counts up whenever a table's content would change for the same panel."""
@@ -103,37 +105,50 @@ class VariantTable:
         return pl.read_parquet(self.folder / _NAMES, columns=["id"], glob=False)["id"]
 
 
-def prepare(panel: Panel, folder: Path, *, tell: Callable[[int, int], None] | None = None) -> VariantTable:
+def prepare(
+    panel: Panel,
+    folder: Path,
+    *,
+    genotypes: GenotypesCounted = "hardcalls",
+    tell: Callable[[int, int], None] | None = None,
+) -> VariantTable:
     """Give a panel's variant table, made below this folder unless it is there already and whole.
 
     Args:
         panel: The panel.
         folder: Where tables are kept, each in a folder of its own.
+        genotypes: What frequencies and missing calls are counted of.
         tell: Is told how many entries are measured, and of how many, while a table is made.
     """
-    target = folder / table_key(panel)
+    target = folder / table_key(panel, genotypes)
     if target.is_dir() and _is_whole(target):
         return _opened(target)
     with Scratch(folder / "making").own(purpose="prepare the panel") as making:
         made = making / "table"
         with Storing("prepare the panel's table", target, foreign=True):
             made.mkdir()
-            _make(panel, made, tell)
+            _make(panel, made, tell, as_dosages=_has_own_table(panel, genotypes))
             _put(made, target, aside=making / "damaged")
     return _opened(target)
 
 
-def table_key(panel: Panel) -> str:
-    """Give the name of a panel's table: its content, its build, and who is unrelated."""
+def table_key(panel: Panel, genotypes: GenotypesCounted = "hardcalls") -> str:
+    """Give the name of a panel's table: its content, its build, who is unrelated, and whether dosages count."""
     unrelated = "".join("01"[each] for each in panel.samples.table["unrelated"])
+    counted = {"genotypes": genotypes} if _has_own_table(panel, genotypes) else {}
     key = content_key(
         "variant table",
         inputs={"panel": panel.digest},
-        parameters={"build": panel.build, "unrelated": unrelated, "layout": LAYOUT},
+        parameters={"build": panel.build, "unrelated": unrelated, "layout": LAYOUT, **counted},
         modules={},
         environment={},
     )
     return key.removeprefix("sha256:")[:32]
+
+
+def _has_own_table(panel: Panel, genotypes: GenotypesCounted) -> bool:
+    """Whether dosages have a table of their own; there is none of them in plink 1's files."""
+    return genotypes == "dosages" and not panel.is_bed
 
 
 def _put(made: Path, target: Path, *, aside: Path) -> None:
@@ -148,7 +163,7 @@ def _put(made: Path, target: Path, *, aside: Path) -> None:
         shutil.rmtree(made)
 
 
-def _make(panel: Panel, folder: Path, tell: Callable[[int, int], None] | None) -> None:
+def _make(panel: Panel, folder: Path, tell: Callable[[int, int], None] | None, *, as_dosages: bool) -> None:
     written = sites.read_sites(panel.variants)
     if written.height != panel.n_variants:
         raise PanelUnusable(
@@ -159,7 +174,7 @@ def _make(panel: Panel, folder: Path, tell: Callable[[int, int], None] | None) -
     names, arrays = _entries(written, panel.build)
     keys = ("variant", "allele", "multiallelic", "ploidy")
     arrays["frequency"], arrays["missing"] = measure(
-        panel, offsets, Entries(**{key: arrays[key] for key in keys}), tell
+        panel, offsets, Entries(**{key: arrays[key] for key in keys}), tell, as_dosages=as_dosages
     )
     if offsets is not None:
         arrays[_OFFSETS] = offsets

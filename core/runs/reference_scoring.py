@@ -172,14 +172,19 @@ class ReferenceScoring:
         panel = open_panel(
             asked.panel.absolute(), build=asked.build, population=asked.population, unrelated=asked.unrelated
         )
-        table = prepare(panel, self._cache / "panels", tell=lambda done, of: self._progress("panel", done, of))
+        table = prepare(
+            panel,
+            self._cache / "panels",
+            genotypes=asked.policy.genotypes,
+            tell=lambda done, of: self._progress("panel", done, of),
+        )
         return Reference.of(panel, table)
 
     def plan(self, reference: Reference) -> list[Planned]:
         """Parse what is not parsed yet, and give every score its key; a broken file is one failure, not the end."""
         kept = LocalFiles.below(self._home, reference.panel.build)
         files = kept.files_of(self.asked.scores)[: self.asked.limit]
-        panel = f"sha256:{table_key(reference.panel)}"
+        panel = f"sha256:{table_key(reference.panel, self.asked.policy.genotypes)}"
         planned: list[Planned] = []
         with ThreadPoolExecutor(max_workers=self.asked.workers) as pool:
             plans = pool.map(lambda file: self._plan_file(file, reference, panel), files)

@@ -18,15 +18,17 @@ from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.reference import How, Reference, score_batch
 from sluiceway.core.genetics.rows import pack
 from sluiceway.core.genetics.totals import ScoreResult
-from sluiceway.core.genetics.variants import prepare
+from sluiceway.core.genetics.variants import GenotypesCounted, prepare
 
 _DIGITS = 6
 
 
-def opened(prefix: Path, folder: Path, build: Build | None = None) -> Reference:
+def opened(
+    prefix: Path, folder: Path, build: Build | None = None, *, genotypes: GenotypesCounted = "hardcalls"
+) -> Reference:
     """Open a panel and prepare its table below a folder."""
     panel = open_panel(prefix, build=build)
-    return Reference.of(panel, prepare(panel, folder / "tables"))
+    return Reference.of(panel, prepare(panel, folder / "tables", genotypes=genotypes))
 
 
 def scored(reference: Reference, files: list[Path], policy: Policy, folder: Path) -> list[ScoreResult]:

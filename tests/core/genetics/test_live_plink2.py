@@ -22,6 +22,7 @@ from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.reference import Reference
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.totals import ScoreResult
+from sluiceway.core.genetics.variants import GenotypesCounted
 from tests.conftest import Missing
 from tests.core.genetics.scored import assert_printed_as, counted, opened, scored, sscore
 from tests.panels import Row, write_pgen
@@ -47,10 +48,10 @@ class Drawn:
 class Live:
     """A panel whose rows are named v0, v1 and so on, and plink2 beside it."""
 
-    def __init__(self, prefix: Path) -> None:
+    def __init__(self, prefix: Path, *, genotypes: GenotypesCounted = "hardcalls") -> None:
         self.folder = prefix.parent
         self.prefix = prefix
-        self.reference: Reference = opened(prefix, self.folder)
+        self.reference: Reference = opened(prefix, self.folder, genotypes=genotypes)
         self.table = self.reference.table
 
     def draw(self, seed: int, *, effect: Effect = "either", scores: int = 1, ploidies: tuple[Ploidy, ...]) -> Drawn:
@@ -91,18 +92,22 @@ class Live:
             files.append(file)
         return scored(self.reference, files, policy, self.folder)
 
-    def theirs(self, drawn: Drawn, frequencies: NDArray[np.float64], *options: str, coding: int = 2) -> pl.DataFrame:
-        """Run plink2 on all scores at once, with these frequencies of the entries' ALT alleles."""
+    def theirs(
+        self, drawn: Drawn, frequencies: NDArray[np.float64] | None, *options: str, coding: int = 2
+    ) -> pl.DataFrame:
+        """Run plink2 on all scores at once, with these frequencies of the entries' ALT alleles, or with its own."""
         names = self.table.names(drawn.entries)
         ids = [f"v{row}" for row in self.table.variant[drawn.entries]]
         alleles = np.where(drawn.is_ref, names["ref"], names["alt"])
         columns = {f"s{number}": weights for number, weights in enumerate(drawn.weights)}
         score = self.folder / "theirs.txt"
         pl.DataFrame({"ID": ids, "A": alleles, **columns}).write_csv(score, separator="\t")
-        self._write_frequencies(frequencies)
+        if frequencies is not None:
+            self._write_frequencies(frequencies)
         command = [
             "plink2", "--pfile", str(self.prefix), "--threads", "1", "--memory", "700", "--out", str(score),
-            "--read-freq", str(self.folder / "own.afreq"), "--xchr-model", str(coding),
+            *(["--read-freq", str(self.folder / "own.afreq")] if frequencies is not None else []),
+            "--xchr-model", str(coding),
             "--score", str(score), "1", "2", "header-read", "cols=+scoresums,+denom", *options,
             "--score-col-nums", *(str(3 + number) for number in range(len(columns))),
         ]  # fmt: skip
@@ -145,7 +150,7 @@ def imputed(live: Live) -> Live:
     prefix = live.folder / "imputed"
     make_panel(prefix, variants=VARIANTS, people=PEOPLE, seed=11, dosages=True)
     _name_rows(prefix.with_suffix(".pvar"))
-    return Live(prefix)
+    return Live(prefix, genotypes="dosages")
 
 
 @pytest.fixture(scope="module")
@@ -267,3 +272,16 @@ def test_dosages_count_as_in_plink2(imputed: Live, model: str, effect: Effect, g
     assert_printed_as(ours.people["sum_2"], theirs["s0_SUM"])
     assert counted(ours, skip=gap == "skip") == theirs["DENOM"].to_list()
     assert counted(ours, skip=True) == theirs["ALLELE_CT"].to_list()
+
+
+@pytest.mark.parametrize("effect", ["alt", "ref", "either"])
+@pytest.mark.parametrize("panel", ["live", "imputed"])
+def test_missing_calls_count_what_plink2s_own_frequencies_expect(
+    panel: str, effect: Effect, request: pytest.FixtureRequest
+) -> None:
+    """plink2 takes frequencies from founders, who are the unrelated people here: of dosages where there are any."""
+    on: Live = request.getfixturevalue(panel)
+    assert on.table.missing.sum() > 500
+    drawn = on.draw(12, effect=effect, ploidies=EVERY)
+    (ours,) = on.ours(drawn, POLICY.model_copy(update={"genotypes": "dosages" if panel == "imputed" else "hardcalls"}))
+    assert_printed_as(ours.people["sum_2"], on.theirs(drawn, None)["s0_SUM"])

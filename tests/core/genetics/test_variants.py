@@ -10,10 +10,12 @@ import pytest
 from sluiceway.core.errors import PanelUnusable
 from sluiceway.core.genetics.alleles import INVALID, allele_code, place_key
 from sluiceway.core.genetics.build import Build, Region
+from sluiceway.core.genetics.genotypes import GenotypeReader
 from sluiceway.core.genetics.panel import open_panel
 from sluiceway.core.genetics.ploidy import Ploidy
+from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.variants import VariantTable, prepare, table_key
-from tests.panels import Row, beside, write_pgen, write_psam
+from tests.panels import Row, beside, write_bed, write_pgen, write_psam
 
 PEOPLE = """\
 #IID SEX Unrelated
@@ -152,6 +154,27 @@ def test_another_build_or_other_relatives_are_another_table(prefix: Path) -> Non
     keys = {table_key(open_panel(prefix)), table_key(open_panel(prefix, build=Build.GRCH37))}
     beside(prefix, ".king.cutoff.id").write_text("#IID\nm1\n")
     assert len(keys | {table_key(open_panel(prefix))}) == 3
+
+
+def test_dosages_have_a_table_of_their_own_where_the_panel_may_have_them(prefix: Path, tmp_path: Path) -> None:
+    assert table_key(open_panel(prefix), "dosages") != table_key(open_panel(prefix))
+    bed = open_panel(write_bed(tmp_path / "old", ["a", "b"], [Row(place="1:5", ref="A", alt="C", calls="0/1 .")]))
+    assert table_key(bed, "dosages") == table_key(bed)
+
+
+def test_frequencies_of_dosages_are_those_of_the_people_who_count(tmp_path: Path) -> None:
+    make_panel(tmp_path / "blurred", variants=3_000, people=80, dosages=True)
+    panel = open_panel(tmp_path / "blurred")
+    table = prepare(panel, tmp_path / "tables", genotypes="dosages")
+    plain = np.flatnonzero(~table.multiallelic & (table.ploidy == Ploidy.AUTOSOME))
+    dosages = np.empty((plain.size, panel.samples.n), np.float32)
+    with GenotypeReader(panel, table) as reader:
+        reader.dosages(table.variant[plain], dosages)
+    counts = np.where(dosages >= 0, dosages.astype(np.float64), np.nan)
+    expected = np.nanmean(counts[:, panel.samples.table["unrelated"].to_numpy()], axis=1) / 2
+    assert table.frequency[plain] == pytest.approx(expected)
+    assert table.missing[plain].tolist() == np.isnan(counts).sum(axis=1).tolist()
+    assert not np.allclose(expected, prepare(panel, tmp_path / "tables").frequency[plain], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["frequency.npy", "names.parquet", "offsets.npy", "table.json"])
