@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.scoring.layout import Work
 
 POLICIES = ("catalogue", "just-prs")
+MODES = ("panel", "cold", "warm", "warm with one thread", "warm with match log", "warm and first ever")
 
 
 def sluiceway(work: Work, scores: int, policy: str) -> list[Command]:
@@ -40,9 +41,9 @@ def sluiceway(work: Work, scores: int, policy: str) -> list[Command]:
         ("panel", prepare, ("home", "cache", "out"), "the panel's table, once for a panel", {}),
         ("cold", score, ("home", "cache/scores", "out"), f"parse, {everything}", {}),
         ("warm", score, warm, everything, {}),
-        ("warm, one thread", (*score, "--workers", "1"), warm, everything, {}),
-        ("warm, match log", (*score, "--match-log"), warm, f"{everything}, what became of each row", {}),
-        ("warm, compiling", score, (*warm, "compiled"), f"compile, once for a version; {everything}", compiled),
+        ("warm with one thread", (*score, "--workers", "1"), warm, everything, {}),
+        ("warm with match log", (*score, "--match-log"), warm, f"{everything}, what became of each row", {}),
+        ("warm and first ever", score, (*warm, "compiled"), f"compile, once for a version; {everything}", compiled),
     )
     return [
         Command(

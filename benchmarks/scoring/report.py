@@ -22,8 +22,8 @@ BESIDE: Final = (
     ("sluiceway, cold", "just-prs, cold"),
     ("sluiceway, warm", "just-prs, warm"),
     ("sluiceway, warm", "just-prs, warm, PRS_GENO_CHUNK_SIZE=4000"),
-    ("sluiceway, warm", "sluiceway, warm, one thread"),
-    ("sluiceway, warm, match log", "sluiceway, warm"),
+    ("sluiceway, warm", "sluiceway, warm with one thread"),
+    ("sluiceway, warm with match log", "sluiceway, warm"),
 )
 ASKED: Final = {
     50: {

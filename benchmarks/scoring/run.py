@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.scoring import peers, report
 from benchmarks.scoring.layout import Work
-from benchmarks.scoring.ours import POLICIES, sluiceway
+from benchmarks.scoring.ours import MODES, POLICIES, sluiceway
 from benchmarks.scoring.outcome import Outcome
 from benchmarks.scoring.watch import Taken, run
 
@@ -35,7 +35,9 @@ def commands(given: argparse.Namespace) -> list[list[Command]]:
     work = Work(given.work)
     asked = given.peers.split(",") if given.peers else []
     theirs = [PEERS[name](work, given.scores) for name in asked if not (name == "just-prs" and given.scores > 50)]
-    return theirs if given.only_peers else [sluiceway(work, given.scores, given.policy), *theirs]
+    modes = given.ours.split(",")
+    ours = [each for each in sluiceway(work, given.scores, given.policy) if each.mode in modes]
+    return [ours, *theirs] if ours else theirs
 
 
 def measure(tools: Sequence[Sequence[Command]], rounds: int, log: Path) -> list[Taken]:
@@ -91,7 +93,7 @@ def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each tool runs; just-prs runs once")
     parser.add_argument("--peers", default=",".join(PEERS), help="which of these to run beside ours; may be empty")
-    parser.add_argument("--only-peers", action="store_true", help="leave ours out")
+    parser.add_argument("--ours", default=",".join(MODES), help="which of our modes to run; may be empty")
     parser.add_argument("--policy", default=POLICIES[0], choices=POLICIES, help="the policy ours follows")
     return add_size(parser)
 

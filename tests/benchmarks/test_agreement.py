@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scoring import peers
 from benchmarks.scoring.agreement import MEANT, READERS, distances, reference
 from benchmarks.scoring.layout import Work
-from benchmarks.scoring.ours import POLICIES, sluiceway, sums
+from benchmarks.scoring.ours import MODES, POLICIES, sluiceway, sums
 from benchmarks.scoring.run import default_work
 from benchmarks.scoring.watch import run
 from tests.benchmarks.conftest import SIZE
@@ -28,8 +28,9 @@ def ran(work: Work, command: Command) -> None:
 
 @pytest.mark.parametrize(("policy", "meant"), list(zip(POLICIES, ("catalogue", "zero"), strict=True)))
 def test_ours_are_those_of_the_loop(work: Work, policy: str, meant: str) -> None:
-    _, cold, *_ = sluiceway(work, SIZE.scores, policy)
-    ran(work, cold)
+    runs = {command.mode: command for command in sluiceway(work, SIZE.scores, policy)}
+    assert tuple(runs) == MODES
+    ran(work, runs["cold"])
     assert distances(sums(work, SIZE.scores), reference(work, SIZE.scores)[meant]).max() < 1e-12
 
 
