@@ -78,6 +78,11 @@ class AttemptFolder:
         """Give the folder of an array's element."""
         return AttemptFolder(run=self.run, number=self.number, index=index)
 
+    @property
+    def whole(self) -> AttemptFolder:
+        """The folder of the attempt that this is an element of, or itself."""
+        return AttemptFolder(run=self.run, number=self.number)
+
     def at(self, base: PurePosixPath) -> AttemptFolder:
         """Give the same attempt's folder on another machine."""
         return AttemptFolder(run=RunFolder(base=base, key=self.run.key), number=self.number, index=self.index)
@@ -141,17 +146,22 @@ class AttemptFolder:
     @property
     def jobside(self) -> PurePosixPath:
         """The program that runs the payload."""
-        return self.path / "jobside.py"
+        return self.whole.path / "jobside.py"
 
     @property
     def helper(self) -> PurePosixPath:
         """What a payload in Python imports to send messages."""
-        return self.path / jobside.LIBRARY / "sluiceway_payload.py"
+        return self.whole.path / jobside.LIBRARY / "sluiceway_payload.py"
 
     @property
     def carried(self) -> PurePosixPath:
         """Where what comes with a request lies."""
-        return self.path / "carried"
+        return self.whole.path / "carried"
+
+    @property
+    def elements(self) -> PurePosixPath:
+        """Which element of an array does what; on this machine only."""
+        return self.path / "elements.json"
 
     @property
     def context(self) -> PurePosixPath:

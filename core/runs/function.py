@@ -34,10 +34,10 @@ from sluiceway.core.runs import function_side
 from sluiceway.core.runs.arguments import Forms, NoForm
 from sluiceway.core.runs.function_side import ANSWER, CALL, FUNCTION, ITEMS
 from sluiceway.core.runs.own_code import own_modules, own_software
-from sluiceway.core.runs.request import RunRequest
+from sluiceway.core.runs.request import Element, RunRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import ModuleType
 
     from sluiceway.core.errors import RunFailed
@@ -52,7 +52,7 @@ _registering = threading.Lock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What one call gives to the function, besides what all calls of a map do."""
+    """What one call gives to the function."""
 
     arguments: tuple[Any, ...] = ()
     named: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +67,6 @@ class Calls:
 
     function: Callable[..., Any]
     items: Sequence[Item]
-    common: Mapping[str, Any] = field(default_factory=dict)
     python: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,7 +82,20 @@ class Calls:
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
     def request(self) -> RunRequest:
-        """Ask for these calls; or raise RequestInvalid where something in them cannot travel."""
+        """Ask for the one call there is; or raise RequestInvalid where something in it cannot travel."""
+        return self._request(f"../carried/{PROGRAM}", "0", outputs=(ANSWER.format(0),))
+
+    def array_request(self) -> RunRequest:
+        """Ask for all calls as an array, whose elements make some of them each."""
+        # The elements' folders are inside of the attempt's.
+        return self._request(f"../../carried/{PROGRAM}", outputs=())
+
+    def element(self, numbers: Iterable[int]) -> Element:
+        """Give the element of an array that makes these calls."""
+        texts = tuple(map(str, numbers))
+        return Element(arguments=texts, outputs=tuple(map(ANSWER.format, texts)))
+
+    def _request(self, *program: str, outputs: tuple[str, ...]) -> RunRequest:
         forms = Forms()
         parameters: dict[str, Any] = {"function": self.name, "calls": len(self.items)}
         try:
@@ -96,8 +108,8 @@ class Calls:
         software = own_software(forms.modules)
         several = f", {len(self.items)} times" if len(self.items) > 1 else ""
         return RunRequest(
-            command=("python3", f"../carried/{PROGRAM}", "0"),
-            outputs=(ANSWER.format(0),),
+            command=("python3", *program),
+            outputs=outputs,
             environment=self.variables,
             parameters=parameters,
             modules=software.modules,
@@ -108,15 +120,17 @@ class Calls:
 
     def _digest(self, forms: Forms) -> str:
         signature = inspect.signature(self.function)
-        bound = (signature.bind(*each.arguments, **{**self.common, **each.named}) for each in self.items)
+        bound = (signature.bind(*each.arguments, **each.named) for each in self.items)
         return forms.digest([forms.digest(each.arguments) for each in bound])
 
     def _carried(self) -> dict[str, bytes]:
         """Give the files that lie beside the payload, by name."""
         own = own_modules()
+        given = [_places(each) for each in self.items]
+        shared = _shared(given)
         with _by_value(own):
-            function = self._pickled((self.function, dict(self.common)), what="it, or what all its calls are given,")
-            items = [self._pickled((each.arguments, dict(each.named)), what="an argument") for each in self.items]
+            function = self._pickled((self.function, shared), what="it, or what all its calls are given,")
+            items = [self._pickled(_without(each, shared), what="an argument") for each in given]
         starts = accumulate(map(len, items), initial=0)
         call = {
             "version": sys.version_info[:2],
@@ -141,6 +155,30 @@ class Calls:
             reason = f"{what} cannot be pickled: {type(error).__name__}: {error}"
             raise RequestInvalid(what="the call of", value=self.name, reason=reason) from error
         return buffer.getvalue()
+
+
+_Given = dict[int | str, Any]
+
+
+def _places(item: Item) -> _Given:
+    """Give what a call is given, by position or name."""
+    given: _Given = dict(enumerate(item.arguments))
+    given.update(item.named)
+    return given
+
+
+def _shared(given: list[_Given]) -> _Given:
+    """Give the objects that all calls, being several, are given in the same place: they travel once."""
+    first, *others = given
+    return {
+        place: value
+        for place, value in first.items()
+        if others and all(place in each and each[place] is value for each in others)
+    }
+
+
+def _without(given: _Given, shared: _Given) -> _Given:
+    return {place: value for place, value in given.items() if place not in shared}
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
@@ -194,3 +232,9 @@ def _exception(told: dict[str, Any], content: bytes, *, run: str) -> BaseExcepti
     except Exception as error:  # noqa: BLE001 - what a class does when it is made is its own
         reason = f"{type(error).__name__}: {error}" if content else "it could not be pickled there"
     return CallRaised(run=run, kind=told["type"], text=told["text"], reason=reason)
+
+
+def has_returned(output: Path) -> bool:
+    """Whether an answer is one of a function that returned."""
+    with output.open("rb") as file:
+        return bool(json.loads(file.readline())["kind"] == "returned")

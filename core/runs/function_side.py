@@ -67,8 +67,9 @@ def _answer(call: Dict[str, Any], number: int) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", handlers=[_Told(sluiceway_payload)])
     try:
-        function, arguments, named = _read(call, number)
-        value = function(*arguments, **named)
+        function, given = _read(call, number)
+        arguments = [given[place] for place in range(len(given)) if place in given]
+        value = function(*arguments, **{name: each for name, each in given.items() if isinstance(name, str)})
         if inspect.iscoroutine(value):
             value = asyncio.run(value)
         content = _pickled(value, call["own"])
@@ -82,15 +83,16 @@ def _answer(call: Dict[str, Any], number: int) -> int:
     return 0
 
 
-def _read(call: Dict[str, Any], number: int) -> Tuple[Any, Tuple[Any, ...], Dict[str, Any]]:
-    """Give the function, and what it is called with for one item."""
+def _read(call: Dict[str, Any], number: int) -> Tuple[Any, Dict[Any, Any]]:
+    """Give the function, and what it is given for one item, by position or name."""
     with open(os.path.join(_FOLDER, FUNCTION), "rb") as file:
-        function, common = pickle.load(file)  # noqa: S301 - it came with the run, from who started it
+        function, shared = pickle.load(file)  # noqa: S301 - it came with the run, from who started it
     start, size = call["items"][number]
     with open(os.path.join(_FOLDER, ITEMS), "rb") as file:
         file.seek(start)
-        arguments, named = pickle.loads(file.read(size))  # noqa: S301
-    return function, arguments, dict(common, **named)
+        own = pickle.loads(file.read(size))  # noqa: S301
+    shared.update(own)
+    return function, shared
 
 
 def _pickled(value: Any, own: List[str]) -> bytes:

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from sluiceway.core.runs.folder import AttemptFolder
-    from sluiceway.core.runs.request import Content, RunRequest
+    from sluiceway.core.runs.request import Content, Element, RunRequest
     from sluiceway.core.slurm.job import Ending, JobId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt at a request: where its folder on this machine is, and at which place it runs."""
+    """One attempt at a request: where its folder on this machine is, at which place it runs, and in which parts."""
 
     request: RunRequest
     folder: AttemptFolder
     place: str
+    elements: tuple[Element, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,9 @@ def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
         Staged(name=folder.messages, content=b""),
     ]
     files += [Staged(name=folder.carried / name, content=content) for name, content in request.carried.items()]
+    for index, each in enumerate(attempt.elements):
+        order = request.order(attempt=folder.number, element=each)
+        files.append(Staged(name=folder.element(index).request, content=order))
     if request.script is not None:
         files.append(Staged(name=folder.script, content=unchanged(request.script), executable=True))
     return tuple(replace(each, name=each.name.relative_to(folder.path)) for each in files)

@@ -85,7 +85,7 @@ class RunReceipt:
     @property
     def failure(self) -> RunFailed:
         """How the run ended, as the error that it is for whoever needed its work."""
-        return RunFailed(run=self.run_id, why=self.why, folder=self.folder, tail=_tail(self.stderr))
+        return RunFailed(run=self.run_id, why=self.why, folder=self.folder, tail=tail_of(self.stderr))
 
     def as_json(self) -> dict[str, Any]:
         """Give the receipt as JSON has it."""
@@ -114,8 +114,8 @@ class RunReceipt:
         return cls(**fields)
 
 
-def _tail(path: Path) -> str:
-    """Give the last lines of what a run complained of."""
+def tail_of(path: Path) -> str:
+    """Give the last lines of a file of a run, such as what it complained of."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LAST_BYTES))

@@ -73,6 +73,14 @@ def _files(path: Path) -> Iterable[tuple[str, Path]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Element:
+    """What one element of an array gets, and is to make, besides what the request says for all of them."""
+
+    arguments: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """A script with its arguments, or a command; its inputs, what it is to make, and what it is told.
 
@@ -141,15 +149,16 @@ class RunRequest:
         name = self.script.path.name if self.script is not None else shlex.join(self.command)
         return " ".join([name, shlex.join(self.arguments)]).strip()[:_SHOWN]
 
-    def order(self, *, attempt: int) -> bytes:
-        """Give the request as jobside reads it."""
+    def order(self, *, attempt: int, element: Element | None = None) -> bytes:
+        """Give the request as jobside reads it, for one element of an array or for all there is."""
+        own = element or Element(arguments=(), outputs=())
         asked = {
             "key": self.key,
             "attempt": attempt,
             "command": self.command,
-            "arguments": self.arguments,
+            "arguments": [*self.arguments, *own.arguments],
             "inputs": sorted(self.inputs),
-            "outputs": self.outputs,
+            "outputs": [*self.outputs, *own.outputs],
             "environment": dict(self.environment),
             "parameters": dict(self.parameters),
         }

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.place import Place
-    from sluiceway.core.runs.request import RunRequest
+    from sluiceway.core.runs.request import Element, RunRequest
     from sluiceway.core.slurm.job import JobId
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,13 @@ def plan(request: RunRequest, *, runs: Runs, fresh: bool = False) -> tuple[int, 
 
 
 async def stage(
-    request: RunRequest, *, runs: Runs, host: JobHost, place: Place, fresh: bool = False
+    request: RunRequest,
+    *,
+    runs: Runs,
+    host: JobHost,
+    place: Place,
+    fresh: bool = False,
+    divide: Callable[[AttemptFolder, RunReceipt | None], tuple[Element, ...]] | None = None,
 ) -> Attempt | RunReceipt:
     """Give the receipt of a run that succeeded, else the attempt that is on its way, else a new one, ready to start.
 
@@ -139,6 +145,7 @@ async def stage(
         host: The place where it is to run.
         place: The place's name.
         fresh: Run it again although it has succeeded.
+        divide: Gives the elements of an attempt that is an array.
     """
     folder = runs.folder(request.key)
     async with runs.alone(folder):
@@ -148,6 +155,9 @@ async def stage(
                 return receipt
             tell(log, "outputs damaged", level=logging.WARNING, run_id=folder.run_id, attempt=receipt.attempt)
         attempt = Attempt(request=request, folder=_next(runs, folder, receipt), place=str(place))
+        if divide is not None:
+            before = None if fresh else receipt
+            attempt = replace(attempt, elements=await asyncio.to_thread(divide, attempt.folder, before))
         _done(Step.CHOSEN, attempt.folder)
         await _ready(attempt, runs=runs, host=host)
     return attempt
@@ -175,18 +185,12 @@ async def await_end(
 
 async def follow(folder: AttemptFolder, job: JobId, *, host: JobHost) -> AsyncIterator[Heard | Ending]:
     """Give what a job says line by line, and last how it ended."""
-    stdout, stderr, told = Lines(), Lines(), Lines()
+    ear = Ear()
     async for each in host.watch(folder, job):
-        match each:
-            case News():
-                for line in _heard(stdout.feed(each.stdout), stderr.feed(each.stderr), told.feed(each.messages)):
-                    yield line
-            case Waiting():
-                yield each
-            case Ending():
-                for line in _heard(stdout.end(), stderr.end(), told.end()):
-                    yield line
-                yield each
+        for heard in ear.hear(each):
+            yield heard
+        if isinstance(each, Ending):
+            yield each
 
 
 async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost) -> RunReceipt:
@@ -195,13 +199,18 @@ async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost
     _done(Step.COLLECTED, attempt.folder, outputs=len(remains.outputs))
     receipt = receipt_of(attempt, ending, remains)
     await asyncio.to_thread(manifest.write, manifest_of(attempt.request, receipt), Path(attempt.folder.path))
+    await keep(receipt, attempt, runs=runs)
+    return receipt
+
+
+async def keep(receipt: RunReceipt, attempt: Attempt, *, runs: Runs) -> None:
+    """Write the receipt of an attempt, unless a newer one has its receipt."""
     async with runs.alone(attempt.folder.run):
         newer = await asyncio.to_thread(runs.receipt, attempt.folder.run)
         # Somebody else may have collected this one, found it failed, and be further by now.
         if newer is None or newer.attempt <= receipt.attempt:
             await asyncio.to_thread(write_whole, Path(attempt.folder.run.receipt), receipt.to_bytes())
     _done(Step.SEALED, attempt.folder, ending=receipt.ending, why=receipt.why)
-    return receipt
 
 
 async def cancel(folder: AttemptFolder, job: JobId, *, runs: Runs, host: JobHost) -> None:
@@ -262,10 +271,30 @@ async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:
         raise RunElsewhere(run=folder.run.run_id, place=intent["place"])
 
 
-def _heard(stdout: Iterator[bytes], stderr: Iterator[bytes], told: Iterator[bytes]) -> Iterator[Heard]:
-    for stream, lines in (("stdout", stdout), ("stderr", stderr)):
-        yield from (Line(stream=stream, text=each.decode(errors="replace")) for each in lines)
-    yield from (messages.parse(each) for each in told)
+class Ear:
+    """Makes lines and messages of what the files of a job, or of one element of an array, grow by."""
+
+    def __init__(self) -> None:
+        """Begin at the beginning of all files."""
+        self._stdout, self._stderr, self._told = Lines(), Lines(), Lines()
+
+    def hear(self, each: News | Waiting | Ending) -> Iterator[Heard]:
+        """Give what is whole now; at the end, what is left."""
+        match each:
+            case News():
+                yield from _lines("stdout", self._stdout.feed(each.stdout))
+                yield from _lines("stderr", self._stderr.feed(each.stderr))
+                yield from map(messages.parse, self._told.feed(each.messages))
+            case Waiting():
+                yield each
+            case Ending():
+                yield from _lines("stdout", self._stdout.end())
+                yield from _lines("stderr", self._stderr.end())
+                yield from map(messages.parse, self._told.end())
+
+
+def _lines(stream: str, lines: Iterator[bytes]) -> Iterator[Line]:
+    return (Line(stream=stream, text=each.decode(errors="replace")) for each in lines)
 
 
 def _done(step: Step, folder: AttemptFolder, **figures: str | int | None) -> None:

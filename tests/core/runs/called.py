@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 import logging
 import os
+import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,36 @@ def counted(path: str, number: int) -> int:
     with Path(path).open("a") as file:
         file.write(f"{number}\n")
     return number * 10
+
+
+def counted_slowly(path: str, number: int) -> int:
+    time.sleep(1)
+    return counted(path, number)
+
+
+def odd_once(path: str, number: int) -> int:
+    """Raise for an odd number the first time."""
+    counted(path, number)
+    return number if Path(path).read_text().split().count(str(number)) > 1 else odd(number)
+
+
+def killed_once(path: str, number: int) -> int:
+    """Kill the whole process over 2 the first time."""
+    counted(path, number)
+    if number == 2 and Path(path).read_text().split().count("2") == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def together(folder: str, number: int) -> int:
+    """Tell how many of these run at this time."""
+    mine = Path(folder, f"runs-{number}")
+    mine.touch()
+    time.sleep(0.3)
+    found = len(list(Path(folder).glob("runs-*")))
+    mine.unlink()
+    return found
+
+
+def saying(text: str) -> None:
+    print(text)  # noqa: T201
