@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     """People down, scores across."""
 
 BLOCK: Final = 2_048
-MOST, FEW = 200, 50
-"""Of more scores than the first number the loop computes the second, or it would take longer than all else."""
 MEANT: Final = {"gnomon": "zero", "just-prs": "zero", "plink2, single": "zero", "plink2, multi": "mean"}
 
 
@@ -146,10 +144,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring.agreement", description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--scores", type=int, required=True)
+    parser.add_argument("--compared", type=int, help="how many of them the loop computes")
     parser.add_argument("--policy", default="catalogue")
     parser.add_argument("tools", nargs="*")
     given = parser.parse_args()
-    work, compared = Work(given.work), given.scores if given.scores <= MOST else FEW
+    work, compared = Work(given.work), given.compared or given.scores
     meant = reference(work, compared)
     from benchmarks.scoring.ours import sums as of_ours  # noqa: PLC0415 -- it may be that only peers were run
 

@@ -58,7 +58,9 @@ def agreement(given: argparse.Namespace, taken: Sequence[Taken]) -> dict[str, di
     done = {each.name for each in taken if not each.exit_code}
     tools: list[str] = [name for name in ("plink2, single", "plink2, multi") if name in done]
     tools += [tool for tool in ("sluiceway", "gnomon", "just-prs") if f"{tool}, cold" in done]
-    where = ("--work", str(given.work), "--scores", str(given.scores), "--policy", given.policy)
+    # On the large panel the loop would take longer than all else.
+    compared = str(given.scores if given.scale <= 1 else 50)
+    where = ("--work", str(given.work), "--scores", str(given.scores), "--policy", given.policy, "--compared", compared)
     argv = (sys.executable, "-m", "benchmarks.scoring.agreement", *where, *tools)
     said = subprocess.run(argv, check=False, stdout=subprocess.PIPE)
     answered: dict[str, dict[str, float]] = json.loads(said.stdout) if said.returncode == 0 else {}
@@ -113,6 +115,7 @@ def main() -> None:
         scores=given.scores, scale=given.scale, policy=given.policy, extent=measured,
         taken=[asdict(each) for each in taken], agreement=agreement(given, taken),
     )  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
     outcome.write(given.work / f"outcome-{given.scores}.json")
     if given.keep:
         outcome.write(kept(given))
