@@ -40,6 +40,7 @@
     │   ├── CommandTimedOut        a command took longer than it was given, and was stopped
     │   ├── CommandFailed          a command ran and ended with an exit code or a signal
     │   ├── SlurmRefused           Slurm answered, and will not do what it was asked
+    │   ├── SessionLost            the allocation that a session holds has ended, or is about to
     │   └── TransferFailed         a file could not be brought over
     └── DevclusterError            exit code 3: this machine cannot run what was asked for
         ├── RootNeeded             the devcluster's daemons need root
@@ -96,6 +97,7 @@ from sluiceway.core.trouble.remote import (
     ConnectionRefused,
     HostKeyUnknown,
     RemoteError,
+    SessionLost,
     SlurmRefused,
     TransferFailed,
     Unreachable,
@@ -116,7 +118,7 @@ __all__ = [
     "LedgerBroken", "ManifestBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored",
     "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PlaceUnusable", "PolicyInvalid", "PortTaken",
     "QueryRefused", "RegionUnreadable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded",
-    "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SettingsInvalid",
-    "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable", "Unreachable",
-    "UsageProblem", "VerificationFailed",
+    "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SessionLost",
+    "SettingsInvalid", "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable",
+    "Unreachable", "UsageProblem", "VerificationFailed",
 ]  # fmt: skip

@@ -80,6 +80,16 @@ class Cluster:
         self._name = name
         self._was_reached = False
 
+    @property
+    def shell(self) -> Shell:
+        """What reaches the machine with Slurm's commands."""
+        return self._shell
+
+    @property
+    def clock(self) -> Clock:
+        """How to wait."""
+        return self._clock
+
     async def find(self, token: str, *, since: str = "now-7days") -> Known | Absent | Unreachable:
         """Say whether there is a job of that name: from squeue, and where that knows none, from accounting."""
         frames = await self._frames(commands.find(token, since=since, cluster=self._name))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # The last file of a bundle: where it is there, all are.
 LAST_FILE = ".staged"
+STANDING_FIELDS = "State:|,TimeLeft:|,NodeList:|,Reason:|"
 
 _STAGE: LiteralString = """
 set -eu
@@ -130,6 +131,24 @@ echo @end
 """
 )
 
+_STANDING: LiteralString = (
+    _ASK
+    + """
+cluster=$1
+ask queue squeue ${cluster:+-M "$cluster"} -h -t all -j "$2" -O "$3"
+echo @end
+"""
+)
+
+# The mark tells what srun printed from what the login shell did, and a step that began from one that could not.
+_STEP: LiteralString = """
+touch -c -- "$1"
+printf '%s output\\n' "$2"
+shift 2
+exec "$@"
+"""
+_BEGIN: LiteralString = 'echo "$0 began" >&2; exec "$@"'
+
 # Standard input tells what to look at, a line each, tabs between: n NAME, and f KEY OFFSET PATH. A file that is shorter
 # than it was is one whose size a network file system has not heard of yet: jobs append, and nothing is told twice.
 _WATCH: LiteralString = (
@@ -211,6 +230,28 @@ def cancel(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
 def account(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
     """Ask accounting for jobs and all their steps."""
     return Command.script(_ACCOUNT, cluster, ",".join(map(str, jobs)), ACCOUNT_FIELDS)
+
+
+def release(token: str) -> Command:
+    """Cancel our jobs of that name, whatever their ids."""
+    return Command.of("scancel", f"--name={token}", "--me")
+
+
+def standing(job: JobId) -> Command:
+    """Ask how a job is, and how much of its time is left."""
+    return Command.script(_STANDING, job.cluster or "", str(job), STANDING_FIELDS)
+
+
+def step(job: JobId, command: Command, *, mark: str, used: PurePosixPath, options: tuple[str, ...] = ()) -> Command:
+    """Run a command inside of a job's allocation, sharing it with all other steps there."""
+    chosen = (*(("-M", job.cluster) if job.cluster else ()), *(options or ("--nodes=1", "--ntasks=1")))
+    srun = ("srun", f"--jobid={job}", "--overlap", *chosen, "sh", "-c", _BEGIN, mark, *command.argv)
+    return Command.script(_STEP, str(used), mark, *srun, stdin=command.stdin)
+
+
+def touch(paths: Iterable[PurePosixPath]) -> Command:
+    """Say that these are in use."""
+    return Command.of("touch", "-c", "--", *map(str, paths))
 
 
 def watch(asked: bytes, *, missing: Iterable[int], room: int, share: int, cluster: str = "") -> Command:

@@ -134,6 +134,21 @@ class SlurmRefused(RemoteError):
 
 
 @dataclass(kw_only=True, eq=False)
+class SessionLost(RemoteError):
+    """The allocation that a session holds has ended, or has not enough time left; the next one is a new session."""
+
+    session: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the session, and what became of it."""
+        return (
+            f"the session {self.session} on {self.machine} holds no allocation for this step: {self.reason}. "
+            "A step that was running has not been run again; open a new session, or one that renews itself."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class TransferFailed(RemoteError):
     """A file could not be brought over; the file of that name is as it was before."""
 

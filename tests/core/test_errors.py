@@ -61,6 +61,7 @@ VALUES: dict[str, object] = {
     "run": "3f2a91c07d5be0411a2b",
     "why": "exit code 3",
     "option": "memory",
+    "session": "sw-session-3f2a-s1",
 }
 
 
