@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -17,51 +14,29 @@ from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.report import console
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
 from sluiceway.core.store.lock import exclusive
+from sluiceway.deployments import direct_or_flow
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def run_demo(*, out: Path | None, headless: bool) -> Summary:
+def run_demo(*, out: Path | None, headless: bool) -> Summary:
     """Run the demo and tell how it went; without `headless`, Prefect's pages show it meanwhile."""
-    _end_well_when_told_to_end()
-    chosen = settings.load()
-    out = (out or chosen.output_dir / "demo").absolute()
+    out = (out or settings.load().output_dir / "demo").absolute()
     if headless:
         with exclusive(out, purpose="demo"):
-            summary = await asyncio.to_thread(ReferenceScoring(_invented(out), clock=SystemClock()).run)
+            summary = ReferenceScoring(_invented(out), clock=SystemClock()).run()
         _tell(summary)
         return summary
-    async with AsyncExitStack() as stack:
-        await _serve(stack, home=chosen.home / "prefect")
+    server = direct_or_flow.server(flow=True)
+    console.for_results().print(f"Prefect: {server.pages}")
+    with direct_or_flow.connected(server):
         with exclusive(out, purpose="demo"):
             summary = _run_flow(_invented(out))
         _tell(summary)
         if sys.stdin.isatty():
             console.for_remarks().input("Press Enter to end the demo.")
     return summary
-
-
-async def _serve(stack: AsyncExitStack, *, home: Path) -> None:
-    """Start a server where none is configured; either way the first line says where Prefect's pages are."""
-    configured = settings.Foreign().prefect_api_url
-    if configured is not None:
-        console.for_results().print(f"Prefect: {configured.removesuffix('/api')}")
-        return
-    # Prefect takes a second to import; only those who need it wait for it.
-    from sluiceway.deployments import server  # noqa: PLC0415
-
-    url = server.address()
-    console.for_results().print(f"Prefect: {url}")
-    await stack.enter_async_context(server.running(url, home=home))
-
-
-def _end_well_when_told_to_end() -> None:
-    """Take a server down on SIGTERM and SIGHUP too, as on Ctrl-C: it is no child that would go by itself."""
-    task = asyncio.current_task()
-    if task is not None:
-        for told in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(told, task.cancel)
 
 
 def _invented(out: Path) -> Asked:
@@ -75,7 +50,6 @@ def _invented(out: Path) -> Asked:
 def _run_flow(asked: Asked) -> Summary:
     from sluiceway.flows.score_reference import score_reference  # noqa: PLC0415
 
-    # It holds the event loop for its few seconds, on purpose: whoever interrupts it must not lose the server under it.
     return score_reference(asked.panel, list(asked.scores), asked.out, synthetic=asked.synthetic)
 
 

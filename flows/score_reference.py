@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
@@ -11,7 +12,7 @@ from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.policy import NAMED, Policy
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.runs.place import parse
+from sluiceway.core.runs.place import Place, parse
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
 from sluiceway.core.store.lock import exclusive
 from sluiceway.tasks import run_log, scoring
@@ -95,3 +96,24 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     scoring.show_summary(summary)
     summary.require_some()
     return summary
+
+
+def parameters_of(asked: Asked, place: Place) -> dict[str, Any]:
+    """Give the flow's parameters that ask for this."""
+    return {
+        "panel": asked.panel,
+        "scores": list(asked.scores),
+        "out": asked.out,
+        "policy": asked.policy,
+        "build": asked.build,
+        "population": asked.population,
+        "unrelated": asked.unrelated,
+        "limit": asked.limit,
+        "on": str(place),
+        "workers": asked.workers,
+        "memory": asked.memory,
+        "use_cache": asked.use_cache,
+        "retry_failed": asked.retry_failed,
+        "match_log": asked.match_log,
+        "synthetic": asked.synthetic,
+    }

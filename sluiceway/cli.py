@@ -76,7 +76,7 @@ def demo(
     """Score invented scores on an invented panel, from end to end, and say where the report is."""
     from sluiceway.deployments import demo as demonstration
 
-    asyncio.run(demonstration.run_demo(out=out, headless=headless))
+    demonstration.run_demo(out=out, headless=headless)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,7 +14,9 @@ import typer
 from sluiceway.core.genetics.build import Build
 
 if TYPE_CHECKING:
-    from sluiceway.core.runs.reference_scoring import ReferenceScoring, Summary
+    from sluiceway.core.runs.place import Place
+    from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+    from sluiceway.deployments.direct_or_flow import Server
 
 
 def score(  # noqa: PLR0913, PLR0917 - one per option
@@ -57,6 +59,9 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what has failed as often as it may.")
     ] = False,
+    flow: Annotated[
+        bool, typer.Option("--flow", help="Work as a Prefect flow run, on a server of its own where there is none.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be scored, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -68,7 +73,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     from sluiceway.core.remote.clock import SystemClock
     from sluiceway.core.runs.place import parse
     from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
-    from sluiceway.tasks.dask_ranges import scorer_at
+    from sluiceway.deployments import direct_or_flow
 
     place = parse(on)
     changes = {"match": match, "ambiguous": ambiguous, "missing": missing, "male_x": male_x}
@@ -92,10 +97,32 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
             plan = _plan(ReferenceScoring(asked, clock=SystemClock(), progress=progress))
         _print_plan(plan, as_json=as_json)
         return
-    with scorer_at(place, workers=workers) as scorer, _progress() as progress:
-        summary = ReferenceScoring(asked, clock=SystemClock(), progress=progress, scorer=scorer).run()
+    server = direct_or_flow.server(flow=flow)
+    summary = _directly(asked, place) if server is None else _as_flow(asked, place, server, as_json=as_json)
     _print(summary, as_json=as_json)
     summary.require_some()
+
+
+def _directly(asked: Asked, place: Place) -> Summary:
+    from sluiceway.core.remote.clock import SystemClock
+    from sluiceway.core.runs.reference_scoring import ReferenceScoring
+    from sluiceway.tasks.dask_ranges import scorer_at
+
+    with scorer_at(place, workers=asked.workers) as scorer, _progress() as progress:
+        return ReferenceScoring(asked, clock=SystemClock(), progress=progress, scorer=scorer).run()
+
+
+def _as_flow(asked: Asked, place: Place, server: Server, *, as_json: bool) -> Summary:
+    """Do the same as a flow run; the first line says where its page is."""
+    from sluiceway.core.report import console
+    from sluiceway.deployments.direct_or_flow import connected, telling_its_page
+
+    with connected(server):
+        from sluiceway.flows.score_reference import parameters_of, score_reference
+
+        told = console.for_remarks() if as_json else console.for_results()
+        summary: Summary = telling_its_page(score_reference, told)(**parameters_of(asked, place))
+    return summary
 
 
 @contextmanager

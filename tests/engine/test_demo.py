@@ -83,7 +83,7 @@ def test_the_headless_demo_needs_no_prefect_and_its_second_run_finds_everything_
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_demo_leaves_no_server_and_says_130(tmp_path: Path, told: signal.Signals) -> None:
-    """Red on: deployments/demo.py: `_end_well_when_told_to_end() chosen` -> `chosen`."""
+    """Red on: deployments/direct_or_flow.py: `signal.default_int_handler` -> `signal.SIG_DFL`."""
     own, pipe, null = environment(tmp_path / "home"), subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(
         [COMMAND, "demo"], cwd=tmp_path, env=own, stdin=null, stdout=pipe, stderr=null, text=True

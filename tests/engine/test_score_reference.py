@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +19,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
+from prefect.settings import PREFECT_API_URL
 from prefect.utilities.callables import parameter_schema
 
 from sluiceway.core.catalog.library import Library
@@ -33,6 +38,7 @@ from sluiceway.core.store.objects import ObjectStore
 from sluiceway.flows.score_reference import score_reference
 from sluiceway.tasks import scoring
 from tests.conftest import User
+from tests.engine.test_demo import servers
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet")
 
@@ -158,3 +164,41 @@ def test_the_public_tasks_give_the_batchs_result_to_the_bit(invented: Invented, 
     for one, other in zip(composed(), expected, strict=True):
         assert one.people.equals(other.people)
         assert (one.reasons, one.mass, one.used) == (other.reasons, other.mass, other.used)
+
+
+def score_command(invented: Invented, out: Path, *options: str, api: str | None) -> subprocess.CompletedProcess[str]:
+    """Run `sluiceway score` as a program, with this server in its environment."""
+    command = [str(Path(sys.executable).with_name("sluiceway")), "score", "--panel", str(invented.panel)]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
+    return subprocess.run(
+        [*command, "--scores", str(invented.scores), "--out", str(out), "--match-log", *options],
+        env=own if api is None else {**own, "PREFECT_API_URL": api},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_command_is_a_flow_run_where_a_server_is_configured_with_the_same_bytes(
+    invented: Invented, nothing_cached: Path
+) -> None:
+    direct = score_command(invented, nothing_cached / "direct", "--json", api=None)
+    flow = score_command(invented, nothing_cached / "flow", "--no-cache", api=PREFECT_API_URL.value())
+    assert (direct.returncode, flow.returncode) == (0, 0), direct.stderr + flow.stderr
+    assert "Prefect" not in direct.stdout + direct.stderr
+    assert json.loads(direct.stdout)["n_cached"] == 0
+    assert re.match(r"Prefect: http://\S+/runs/flow-run/[0-9a-f-]{36}\n", flow.stdout)
+    for table in TABLES:
+        assert (nothing_cached / "flow" / table).read_bytes() == (nothing_cached / "direct" / table).read_bytes(), table
+
+
+@pytest.mark.slow
+def test_a_flow_run_that_is_asked_for_brings_its_server_and_leaves_none(
+    invented: Invented, nothing_cached: Path
+) -> None:
+    done = score_command(invented, nothing_cached / "out", "--flow", "--json", "--limit", "6", api=None)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_total"] == 6
+    assert re.search(r"^Prefect: http://127\.0\.0\.1:\d+/runs/flow-run/", done.stderr, re.MULTILINE)
+    assert servers(nothing_cached / "home") == []
