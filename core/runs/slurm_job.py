@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.request import Content
     from sluiceway.core.slurm.cluster import Estimate
     from sluiceway.core.slurm.job import Ending
+    from sluiceway.core.slurm.watched import Change
 
 log = logging.getLogger(__name__)
 
@@ -109,18 +110,9 @@ class SlurmJob(JobHost):
         """Tell what becomes of the job, from its first byte on, and then how it ended."""
         async with aclosing(self._access.watcher.follow(self.spec(folder), job)) as changes:
             async for change in changes:
-                match change:
-                    case LogGrew(stream=stream, content=content):
-                        yield News(**{stream: content})
-                    case StateSeen() if change.state.is_waiting:
-                        yield Waiting(reason=_why_it_waits(change))
-                    case StateSeen():
-                        run_id, job_id = folder.run.run_id, str(job)
-                        tell(log, "job state", run_id=run_id, job_id=job_id, state=change.state, nodes=change.nodes)
-                    case Unanswered(reason=reason):
-                        yield Waiting(reason=f"nobody answers for the job, which may go on all the same: {reason}")
-                    case Ended(ending):
-                        yield ending
+                seen = told_by(change, folder)
+                if seen is not None:
+                    yield seen
 
     async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
         """Cancel the job, and come back when Slurm says that it is over."""
@@ -164,6 +156,23 @@ class SlurmJob(JobHost):
         for name, content in large.items():
             files[_inside(folder, name)] = self.base / _KEPT / kept_name(content)
         return files
+
+
+def told_by(change: Change, folder: AttemptFolder) -> News | Waiting | Ending | None:
+    """Give what a change of a job is to whoever watches its attempt; a mere state goes to the log alone."""
+    match change:
+        case LogGrew(stream=stream, content=content):
+            return News(**{stream: content})
+        case StateSeen() if change.state.is_waiting:
+            return Waiting(reason=_why_it_waits(change))
+        case StateSeen():
+            run_id, job_id = folder.run.run_id, str(change.job)
+            tell(log, "job state", run_id=run_id, job_id=job_id, state=change.state, nodes=change.nodes)
+            return None
+        case Unanswered(reason=reason):
+            return Waiting(reason=f"nobody answers for the job, which may go on all the same: {reason}")
+        case Ended(ending):
+            return ending
 
 
 def _sorted_by_size(attempt: Attempt) -> tuple[dict[str, Content], dict[str, Content]]:

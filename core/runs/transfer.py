@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import secrets
+import tarfile
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, LiteralString, TypeVar
@@ -20,14 +22,14 @@ from sluiceway.core.events import tell
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.slurm.parse import Frames, Unreachable, read_frames
-from sluiceway.core.store.durable import Storing, flush
+from sluiceway.core.store.durable import Storing, flush, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path, PurePosixPath
 
     from sluiceway.core.remote.clock import Clock
-    from sluiceway.core.remote.shell import Shell
+    from sluiceway.core.remote.shell import Completed, Shell
     from sluiceway.core.runs.request import Content
 
     T = TypeVar("T")
@@ -62,6 +64,16 @@ if [ -f "$1" ]; then
         printf '@file whole 0 '; base64 -w 0 <"$1"; echo
     fi
 fi
+echo @end
+"""
+# Files that are not there, or are large, are left out.
+_PACK: LiteralString = """
+cd -- "$1" || exit 66
+printf '@file all 0 '
+while IFS= read -r name; do
+    [ -f "$name" ] && [ "$(wc -c <"$name")" -le "$2" ] && printf '%s\\n' "$name"
+done | tar -cf - -T - | base64 -w 0
+echo
 echo @end
 """
 _READ: LiteralString = """
@@ -116,6 +128,16 @@ class Transfer:
             await asyncio.to_thread(self._finish, source, part, target, found)
         return True
 
+    async def bring_small(self, source: PurePosixPath, target: Path, names: Sequence[PurePosixPath]) -> None:
+        """Bring files of one folder into another at once, as far as they are there and small; nothing is checked."""
+        asked = "".join(f"{name}\n" for name in names).encode()
+        frames = await self._frames(Command.script(_PACK, str(source), str(_PIECE), stdin=asked))
+        await asyncio.to_thread(_unpack, frames.pieces[0].content, target, frozenset(map(str, names)))
+
+    async def ask(self, command: Command) -> Completed:
+        """Run a command that may be repeated, however long the way there is blocked."""
+        return await self._persist(lambda: self.shell.run(command, timeout=_ANSWER_LIMIT))
+
     async def _send(self, content: Content, folder: PurePosixPath, name: str) -> None:
         staged = folder / f"{name}.{secrets.token_hex(4)}"
         tell(log, "input sent", file=str(content.path), bytes=content.size)
@@ -147,7 +169,7 @@ class Transfer:
 
     async def _frames(self, command: Command) -> Frames:
         """Ask until there is a whole answer; a command that cannot do its work there fails at once."""
-        done = await self._persist(lambda: self.shell.run(command, timeout=_ANSWER_LIMIT))
+        done = await self.ask(command)
         frames = read_frames(done)
         if isinstance(frames, Unreachable):
             done.require_success()
@@ -169,6 +191,17 @@ class Transfer:
 def kept_name(content: Content) -> str:
     """Give what a content is called where contents are kept."""
     return content.digest.rpartition(":")[2]
+
+
+def _unpack(content: bytes, target: Path, names: frozenset[str]) -> None:
+    """Write the files of an archive that were asked for, each whole or not at all."""
+    with Storing("write", target), tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for member in archive:
+            packed = archive.extractfile(member) if member.name in names else None
+            if packed is not None:
+                place = target / member.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(place, packed.read())
 
 
 def _digest_here(path: Path) -> str | None:

@@ -300,6 +300,8 @@ def _scontrol(store: Store, arguments: list[str]) -> str:
         if arguments[:1] == ["ping"]:
             return f"Slurmctld(primary) at fake is {'UP' if state['controller'] else 'DOWN'}\n"
         _require_controller(state, "scontrol: error")
+        if arguments == ["show", "config"]:
+            return f"Configuration data as of now\nMaxArraySize            = {state.get('largest array', 1001)}\n"
         for job in state["jobs"]:
             if arguments[:1] == ["requeue"] and matches(job, arguments[1]):
                 if job["pid"]:

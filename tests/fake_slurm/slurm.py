@@ -109,6 +109,11 @@ class FakeSlurm:
         with self.store.changed() as state:
             state["snapshot"] = None
 
+    def set_largest_array(self, size: int) -> None:
+        """Let arrays have so many elements at most."""
+        with self.store.changed() as state:
+            state["largest array"] = size
+
     def set_starts(self, *, on: bool) -> None:
         """Let jobs wait in the queue, or start."""
         with self.store.changed() as state:

@@ -115,7 +115,7 @@ async def test_who_dies_over_an_array_leaves_its_elements_to_the_next(here: Here
             await asyncio.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert values(await arrays(here, at_once=2).answers(slow(here))) == [0, 10, 20, 30]
+    assert values(await arrays(here, at_once=2, pack=2).answers(slow(here))) == [0, 10, 20, 30]
     assert sorted((here.folder / "count").read_text().split()) == ["0", "1", "2", "3"]
 
 

@@ -1,0 +1,107 @@
+"""Runs arrays on a cluster, as arrays of Slurm's own: each element has a folder inside of its attempt's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluiceway.core.errors import SlurmRefused
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.remote.shell import Command
+from sluiceway.core.runs.array import ArrayHost, keep_elements, kept_elements
+from sluiceway.core.runs.slurm_job import SlurmJob, told_by
+from sluiceway.core.slurm.job import Array
+from sluiceway.core.slurm.watched import Ended
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from sluiceway.core.runs.access import Access
+    from sluiceway.core.runs.folder import AttemptFolder
+    from sluiceway.core.runs.host import Attempt, News, Waiting
+    from sluiceway.core.runs.receipt import Output
+    from sluiceway.core.slurm.job import Ending, JobId, JobSpec
+    from sluiceway.core.slurm.resources import Resources
+
+_AT_ONCE, _BYTES_AT_ONCE = 500, 1 << 24
+_UNKNOWN_SIZE = 1 << 12
+
+
+class SlurmArray(SlurmJob, ArrayHost):
+    """A cluster as a place for arrays."""
+
+    def __init__(self, access: Access, *, wish: Resources | None = None, throttle: int | None = None) -> None:
+        """Use a cluster; elements of what is staged by this host ask for these resources, so many run at once."""
+        super().__init__(access, wish=wish)
+        self._throttle = throttle
+
+    async def largest(self) -> int:
+        """Give how many elements one array may have there."""
+        name = self._access.settings.slurm_cluster
+        command = Command(argv=("scontrol", *((f"--cluster={name}",) if name else ()), "show", "config"))
+        done = await self._transfer.ask(command)
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.text, re.MULTILINE)
+        if found is None or int(found[1]) < 1:
+            reason = done.stderr.decode(errors="replace").strip() or "it names no MaxArraySize, or has no arrays"
+            raise SlurmRefused(machine=done.machine, attempted="scontrol show config", reason=reason)
+        return int(found[1])
+
+    async def stage(self, attempt: Attempt) -> None:
+        """Keep here what the job is to ask for, and which element does what; the rest goes with the submit."""
+        await super().stage(attempt)
+        await asyncio.to_thread(keep_elements, attempt, throttle=self._throttle)
+
+    def spec(self, folder: AttemptFolder) -> JobSpec:
+        """Give the order for an array that was staged."""
+        whole, kept = super().spec(folder), kept_elements(folder)
+        each = whole.folder / "t%a"
+        return replace(
+            whole,
+            array=Array(count=len(kept["elements"]), throttle=kept["throttle"]),
+            stdout=each / folder.stdout.name,
+            stderr=each / folder.stderr.name,
+            outcome=each / folder.outcome.name,
+            messages=each / folder.messages.name,
+        )
+
+    async def watch_elements(self, attempt: Attempt, job: JobId) -> AsyncIterator[tuple[int, News | Waiting | Ending]]:
+        """Tell what becomes of each element, from its first byte on, and then how it ended."""
+        async with aclosing(self._access.watcher.follow(self.spec(attempt.folder), job)) as changes:
+            async for change in changes:
+                seen = told_by(change, attempt.folder)
+                whose = change.ending.job if isinstance(change, Ended) else change.job
+                if seen is not None and whose.task is not None:
+                    yield whose.task, seen
+
+    async def fetch_all(self, folder: AttemptFolder, files: Mapping[PurePosixPath, Output | None]) -> None:
+        """Bring files, many at a time, and check them; what is not there and has no digest is left out."""
+        here, there = Path(folder.path), folder.at(self.base).path
+        for some in _batches(files):
+            await self._transfer.bring_small(there, here, some)
+        for name, output in files.items():
+            if output is not None and not await asyncio.to_thread(_is_whole, here / name, output):
+                await self._transfer.bring(there / name, here / name, digest=output.digest)
+
+
+def _batches(files: Mapping[PurePosixPath, Output | None]) -> Iterator[list[PurePosixPath]]:
+    """Divide files so that each batch is small enough for one answer."""
+    batch: list[PurePosixPath] = []
+    room = _BYTES_AT_ONCE
+    for name, output in files.items():
+        size = _UNKNOWN_SIZE if output is None else output.size
+        if batch and (len(batch) == _AT_ONCE or size > room):
+            yield batch
+            batch, room = [], _BYTES_AT_ONCE
+        batch.append(name)
+        room -= size
+    if batch:
+        yield batch
+
+
+def _is_whole(path: Path, output: Output) -> bool:
+    return path.is_file() and digest_of_file(path) == output.digest
