@@ -53,6 +53,10 @@ class Input(Part):
     digest: Digest | None = None
     size: Count | None = None
     name: str | None = None
+    path: str | None = Field(
+        default=None,
+        description="Where it was read, seen from the manifest's folder; its digest is then that of the tree there.",
+    )
 
 
 class File(Part):
@@ -194,9 +198,14 @@ def write(manifest: Manifest, output: Path) -> Path:
     path = path_of(output)
     with Storing("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(path, f"{text}\n".encode())
+    write_whole(path, encoded(manifest))
     return path
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """Give the bytes of a manifest's file."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
 
 
 def read(path: Path) -> Manifest:
@@ -204,6 +213,11 @@ def read(path: Path) -> Manifest:
     content = content_of(path)
     if content is None:
         raise InputMissing(what="the manifest", path=path)
+    return decoded(content, path)
+
+
+def decoded(content: bytes, path: Path) -> Manifest:
+    """Give the manifest of which these are the file's bytes; the path is for whoever is told that it is none."""
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
+from sluiceway.core import settings
 from sluiceway.core.events import tell
 from sluiceway.core.provenance.tree import FileDigests, identity
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME: Final = "digests.sqlite"
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = 1_000_000_000
 # Kernels stamp files by a clock that ticks every ten milliseconds at most.
@@ -78,6 +81,9 @@ class StatCache:
             return None
         if row is None or tuple(row[:3]) != identity(status)[2:]:
             return None
+        if not all(each is None or _DIGEST.fullmatch(str(each)) for each in row[3:]):
+            # A byte of the database was changed.
+            return None
         return FileDigests(leaf=row[3], content=row[4])
 
     def keep(self, read: Iterable[tuple[os.stat_result, FileDigests, int]]) -> None:
@@ -118,6 +124,11 @@ class StatCache:
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+
+def cache_here(clock: Clock) -> StatCache:
+    """Give the cache of this machine's user."""
+    return StatCache(settings.load().cache_dir, clock=clock)
 
 
 def is_racy(status: os.stat_result, seen: int) -> bool:

@@ -76,7 +76,7 @@ class Entry:
     @property
     def text(self) -> str:
         """The name for people; bytes that are no UTF-8 show as escapes."""
-        return self.name.decode("utf-8", "backslashreplace")
+        return text_of(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,11 @@ class _Found:
             if is_one(self.status.st_mode):
                 return kind
         raise TreeUnreadable(path=_path(self.path), reason="it is neither a file, a folder nor a link")
+
+
+def text_of(path: str | bytes | os.PathLike[str]) -> str:
+    """Give a path as a text that UTF-8 can hold: its bytes that are none are written out, backslash and number."""
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
 
 
 def digest_of_tree(path: Path, looking: Looking | None = None) -> str:

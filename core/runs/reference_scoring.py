@@ -149,7 +149,7 @@ class ReferenceScoring:
         self._checkpoints = Checkpoints(self._cache / "totals", scratch=self._scratch, clock=clock, every=keep_every)
         self._software = results.scoring_software()
         self.budget = Budget.of(asked.memory, workers=asked.workers)
-        self._out = ResultsFolder(asked.out)
+        self._out = ResultsFolder(asked.out, clock=clock)
         self._failed: dict[str, str] = {}
 
     def run(self) -> Summary:

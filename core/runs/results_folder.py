@@ -8,8 +8,10 @@ import polars as pl
 
 from sluiceway.core.errors import NothingScored
 from sluiceway.core.provenance import manifest as manifests
+from sluiceway.core.provenance import seal as sealing
+from sluiceway.core.provenance.ledger import ledger_here
+from sluiceway.core.provenance.statcache import cache_here
 from sluiceway.core.report.scoring import ScoringReport, render
-from sluiceway.core.store import lock
 from sluiceway.core.store.durable import Storing, flush, write_whole
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from sluiceway.core.genetics.reference import Reference
     from sluiceway.core.provenance.usage import Usage
+    from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.reference_scoring import Asked, Planned, Summary
 
 _OUTPUTS: Final = (
@@ -30,9 +33,10 @@ _SHOWN: Final = 200
 class ResultsFolder:
     """A folder that one run at a time writes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, clock: Clock) -> None:
         """Write to this folder, which is made when needed."""
         self.folder = folder
+        self._clock = clock
 
     def clear(self) -> None:
         """Remove what an earlier run said of its tables, and what one that was killed left: ours are about to come."""
@@ -63,8 +67,8 @@ class ResultsFolder:
         manifest = _manifest(asked, reference, planned, summary, usage)
         content = render(self._report(manifest, asked, reference, summary)).encode()
         write_whole(self.folder / "report.html", content)
-        outputs = tuple(each for each in manifests.files_of(self.folder) if each.name != lock.NAME)
-        manifests.write(manifest.model_copy(update={"outputs": outputs}), self.folder)
+        with cache_here(self._clock) as cache:
+            sealing.seal(manifest, self.folder, ledger=ledger_here(self._clock), cache=cache)
 
     def _report(
         self, manifest: manifests.Manifest, asked: Asked, reference: Reference, summary: Summary

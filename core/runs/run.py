@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluiceway.core.errors import OutputBusy, RunElsewhere
 from sluiceway.core.events import tell
-from sluiceway.core.provenance import manifest
+from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.runs import messages
 from sluiceway.core.runs.folder import AttemptFolder, RunFolder
 from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting
@@ -198,7 +198,8 @@ async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost
     remains = await gather(attempt, ending, host=host)
     _done(Step.COLLECTED, attempt.folder, outputs=len(remains.outputs))
     receipt = receipt_of(attempt, ending, remains)
-    await asyncio.to_thread(manifest.write, manifest_of(attempt.request, receipt), Path(attempt.folder.path))
+    sealed = manifest_of(attempt.request, receipt)
+    await asyncio.to_thread(ledger_here(runs.clock).enter, sealed, Path(attempt.folder.path))
     await keep(receipt, attempt, runs=runs)
     return receipt
 
