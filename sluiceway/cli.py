@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from sluiceway import panel_command, query_command, run_command, score_command
+from sluiceway import panel_command, provenance_command, query_command, run_command, score_command
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
 from sluiceway.deployments.devcluster import command as devcluster
@@ -62,6 +62,9 @@ def options(
 
 app.command()(score_command.score)
 app.command()(query_command.query)
+app.command()(provenance_command.status)
+app.command()(provenance_command.verify)
+app.command()(provenance_command.explain)
 app.command()(run_command.run)
 app.command()(run_command.jobs)
 app.command()(run_command.logs)

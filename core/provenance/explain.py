@@ -1,0 +1,177 @@
+"""Why an output is not what would be made now: which fields of its manifest differ, from what to what, in what file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sluiceway
+from sluiceway.core.errors import ManifestBroken, TreeUnreadable
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.key import canonical_json
+from sluiceway.core.provenance.verify import place_of_input, version_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import JsonValue
+
+    from sluiceway.core.provenance.manifest import Environment, Input, Manifest
+    from sluiceway.core.provenance.tree import Cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One field that differs: what it was, what it is, and the file that holds it, where there is one."""
+
+    field: str
+    old: JsonValue
+    new: JsonValue
+    file: str | None = None
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        where = f" in {self.file!r}" if self.file else ""
+        return f"{self.field}: {_said(self.old)} -> {_said(self.new)}{where}"
+
+
+def reasons(old: Manifest, new: Manifest) -> tuple[Reason, ...]:
+    """Give every field that counts and differs between two manifests: what is done, then inputs, then software."""
+    return tuple(
+        Reason(field=name, old=before, new=after, file=file)
+        for name, before, after, file in _fields(old, new)
+        if canonical_json(before) != canonical_json(after)
+    )
+
+
+def as_of_now(manifest: Manifest, output: Path, *, cache: Cache | None = None) -> Manifest:
+    """Give the manifest that the same work would have now: inputs, modules and distributions as they are.
+
+    What cannot be seen from here stays as it was: an input without a path, one that is not there any more, a module of
+    somebody else's.
+    """
+    inputs = None
+    if manifest.inputs is not None:
+        inputs = tuple(_input_now(each, output, cache) for each in manifest.inputs)
+    environment = _environment_now(manifest.environment)
+    return manifest.model_copy(update={"inputs": inputs, "environment": environment})
+
+
+def unseen(manifest: Manifest, output: Path) -> tuple[str, ...]:
+    """Give the inputs of which nobody can tell from here whether they changed."""
+    return tuple(
+        _label(each)
+        for each in manifest.inputs or ()
+        if each.path is None or each.digest is None or not place_of_input(output, each.path).exists()
+    )
+
+
+def _fields(old: Manifest, new: Manifest) -> Iterator[tuple[str, JsonValue, JsonValue, str | None]]:
+    for name in ("output_id", "recipe", "universe"):
+        yield name, getattr(old, name), getattr(new, name), None
+    for name in ("decisions", "parameters"):
+        yield from _deeper(name, getattr(old, name), getattr(new, name))
+    yield from _inputs(old, new)
+    for name in ("modules", "distributions"):
+        before, after = getattr(old.environment, name) or {}, getattr(new.environment, name) or {}
+        for each in sorted({*before, *after}):
+            file = _module_file(each) if name == "modules" else None
+            yield f"{name}.{each}", before.get(each), after.get(each), None if file is None else str(file)
+    yield "lock_digest", old.environment.lock_digest, new.environment.lock_digest, None
+    for name in ("image", "digest"):
+        yield f"container.{name}", getattr(old.container, name, None), getattr(new.container, name, None), None
+    if old.environment.modules is None and old.environment.modules == new.environment.modules:
+        # Where the code's parts are not listed, it has one digest.
+        yield "code_version", old.code_version, new.code_version, None
+
+
+def _deeper(name: str, old: JsonValue, new: JsonValue) -> Iterator[tuple[str, JsonValue, JsonValue, str | None]]:
+    """Go down into tables, so that one value is named and not all of it."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for each in sorted({*old, *new}):
+            if each in old and each in new:
+                yield from _deeper(f"{name}.{each}", old[each], new[each])
+            else:
+                # A null that is there is not the same as none.
+                yield f"{name}.{each}", _there(old, each), _there(new, each), None
+    else:
+        yield name, old, new, None
+
+
+def _there(table: Mapping[str, JsonValue], name: str) -> JsonValue:
+    return "null" if name in table and table[name] is None else table.get(name)
+
+
+def _inputs(old: Manifest, new: Manifest) -> Iterator[tuple[str, JsonValue, JsonValue, str | None]]:
+    before, after = _by_label(old), _by_label(new)
+    for label in dict.fromkeys((*before, *after)):
+        ours, theirs = before.get(label), after.get(label)
+        either = theirs or ours
+        path = either.path if either is not None else None
+        yield f"inputs.{label}", _digest(ours), _digest(theirs), path
+
+
+def _by_label(manifest: Manifest) -> dict[str, Input]:
+    """Give inputs by role; those that share one, by its name or number, too."""
+    labelled: dict[str, Input] = {}
+    for number, each in enumerate(manifest.inputs or ()):
+        label = _label(each)
+        labelled[label if label not in labelled else f"{label}[{number}]"] = each
+    return labelled
+
+
+def _label(recorded: Input) -> str:
+    return recorded.role if recorded.name is None else f"{recorded.role}[{recorded.name}]"
+
+
+def _digest(recorded: Input | None) -> str | None:
+    return None if recorded is None else recorded.digest
+
+
+def _input_now(recorded: Input, output: Path, cache: Cache | None) -> Input:
+    if recorded.path is None or recorded.digest is None:
+        return recorded
+    path = place_of_input(output, recorded.path)
+    if not path.exists():
+        return recorded
+    try:
+        return recorded.model_copy(update={"digest": version_at(path, cache)})
+    except (TreeUnreadable, ManifestBroken):
+        return recorded.model_copy(update={"digest": None})
+
+
+def _environment_now(environment: Environment) -> Environment:
+    update: dict[str, Mapping[str, str | None]] = {}
+    if environment.modules is not None:
+        update["modules"] = {name: _module_now(name, digest) for name, digest in environment.modules.items()}
+    if environment.distributions is not None:
+        update["distributions"] = {name: _version_now(name) for name in environment.distributions}
+    return environment.model_copy(update=update)
+
+
+def _module_now(name: str, recorded: str) -> str | None:
+    if name.partition(".")[0] != "sluiceway":
+        return recorded
+    file = _module_file(name)
+    return None if file is None else digest_of_file(file)
+
+
+def _module_file(name: str) -> Path | None:
+    """Give the file of a module of ours, without importing it."""
+    if name.partition(".")[0] != "sluiceway":
+        return None
+    place = Path(sluiceway.__path__[0]).joinpath(*name.split(".")[1:])
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+
+
+def _version_now(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _said(value: JsonValue) -> str:
+    return "nothing" if value is None else str(value)

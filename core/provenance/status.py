@@ -1,0 +1,97 @@
+"""The state of each output in one word, with what made it so."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sluiceway.core.provenance import explain
+from sluiceway.core.provenance.verify import Depth, Flaw, Verifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluiceway.core.provenance.ledger import History
+    from sluiceway.core.provenance.manifest import Manifest
+    from sluiceway.core.provenance.tree import Cache
+
+
+class Status(StrEnum):
+    """The words for the state of an output, everywhere."""
+
+    OK = "ok"
+    STALE = "stale"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    FAILED = "failed"
+    RUNNING = "running"
+    ALIAS = "alias"
+
+
+class Effort(StrEnum):
+    """How much is read: nothing but manifests; files that were not read before; or everything."""
+
+    QUICK = "quick"
+    USUAL = "usual"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputStatus:
+    """An output's state.
+
+    Attributes:
+        why: What made it so: findings, or the fields that differ.
+        unseen: Inputs of which nobody can tell from here whether they changed.
+        target: For an alias, the output that it stands for.
+    """
+
+    output: Path
+    status: Status
+    output_id: str | None = None
+    why: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    target: Path | None = None
+
+
+def status_of(output: Path, *, history: History, cache: Cache | None, effort: Effort = Effort.USUAL) -> OutputStatus:
+    """Tell the state of an output."""
+    if output.is_symlink() and output.exists():
+        return OutputStatus(output=output, status=Status.ALIAS, target=output.resolve())
+    verifier = Verifier(history=history, cache=cache, depth=Depth.FULL if effort is Effort.FULL else Depth.FAST)
+    manifest, found = verifier.manifest(output)
+    if manifest is None:
+        gone = found[0].flaw is Flaw.MISSING_MANIFEST
+        return OutputStatus(output=output, status=Status.MISSING if gone else Status.DAMAGED, why=(str(found[0]),))
+    if not found and not os.path.lexists(output):
+        failed = manifest.ending.status == "failed"
+        said = "" if failed else f"{str(output)!r} is not there"
+        return _status(output, manifest, Status.FAILED if failed else Status.MISSING, said or _ending(manifest))
+    found += [] if effort is Effort.QUICK else verifier.data(output, manifest)
+    if found:
+        return _status(output, manifest, Status.DAMAGED, *map(str, found))
+    if manifest.ending.status == "failed":
+        return _status(output, manifest, Status.FAILED, _ending(manifest))
+    return _staleness(output, manifest, cache)
+
+
+def _staleness(output: Path, manifest: Manifest, cache: Cache | None) -> OutputStatus:
+    reasons = explain.reasons(manifest, explain.as_of_now(manifest, output, cache=cache))
+    return OutputStatus(
+        output=output,
+        status=Status.STALE if reasons else Status.OK,
+        output_id=manifest.output_id,
+        why=tuple(map(str, reasons)),
+        unseen=explain.unseen(manifest, output),
+    )
+
+
+def _status(output: Path, manifest: Manifest, status: Status, *why: str) -> OutputStatus:
+    return OutputStatus(output=output, status=status, output_id=manifest.output_id, why=why)
+
+
+def _ending(manifest: Manifest) -> str:
+    ending = manifest.ending
+    return ending.error or f"it ended with exit code {ending.exit_code}, signal {ending.signal}"
