@@ -225,6 +225,9 @@ async def _kill_every_session(access: Access, running: asyncio.Task[RunReceipt])
 
 
 async def test_a_server_that_stands_still_for_some_seconds_is_waited_for(there: There) -> None:
+    """Red on: core/slurm/watcher.py: `await self._shell.run(command, timeout=_ANSWER_LIMIT)` -> `await
+    asyncio.wait_for(self._shell.run(command), 2)`.
+    """
     request = there.request("echo began; sleep 4; echo done")
     running = asyncio.create_task(there.run(request))
     await there.until("began")
