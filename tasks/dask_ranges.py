@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sluiceway.core.errors import PlaceUnusable, Unreachable
-from sluiceway.core.genetics.match import Matches
 from sluiceway.core.genetics.reference import Reference, Scorer, Staged, score_part
 from sluiceway.core.genetics.results import scoring_software
+from sluiceway.core.runs.hosts import cluster_named
+from sluiceway.core.runs.partials import NO_MATCHES
 from sluiceway.core.runs.place import Cluster, Dask, Local
 
 if TYPE_CHECKING:
@@ -26,23 +25,36 @@ if TYPE_CHECKING:
     from sluiceway.core.genetics.ranges import Range
     from sluiceway.core.genetics.score import Partial
     from sluiceway.core.provenance.software import Software
+    from sluiceway.core.runs.hosts import FindCluster
     from sluiceway.core.runs.place import Place
 
-_NOTHING = Matches(reason=np.empty(0, np.uint8), type=np.empty(0, np.uint8), entry=np.empty(0, np.intp))
 _PATIENCE = "30s"
 
 
 @contextmanager
-def scorer_at(place: Place, *, workers: int) -> Iterator[Scorer | None]:
-    """Give what scores ranges at a place as long as the block lasts; none for the threads of this process."""
+def scorer_at(place: Place, *, workers: int, find: FindCluster = cluster_named) -> Iterator[Scorer | None]:
+    """Give what scores ranges at a place as long as the block lasts; none for the threads of this process.
+
+    Args:
+        place: The place.
+        workers: Dask's workers on this machine.
+        find: Who knows the clusters.
+    """
     match place:
         case Local():
             yield None
         case Dask(cluster=None):
             with ExitStack() as stack:
                 yield DaskRanges(client=_client(place, workers, stack))
-        case Dask() | Cluster():
-            raise PlaceUnusable(place=str(place), reason="scores are worked out by local, dask or dask:ADDRESS so far")
+        case Dask():
+            raise PlaceUnusable(
+                place=str(place), reason="scores are worked out by local, dask, dask:ADDRESS or a cluster"
+            )
+        case Cluster():
+            from sluiceway.tasks.slurm_ranges import ranges_on  # noqa: PLC0415 - brings SSH along
+
+            with ranges_on(place, find=find) as ranges:
+                yield ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +97,7 @@ def _score(reference: Reference, staged: Staged, software: Software, part: Range
     if _own_software() != software:
         raise PlaceUnusable(place="dask", reason="a worker has another version of sluiceway, or of what it uses")
     # What became of each row is counted already, and as long as the rows.
-    return replace(score_part(reference, staged, part), found=_NOTHING)
+    return replace(score_part(reference, staged, part), found=NO_MATCHES)
 
 
 @cache

@@ -97,7 +97,7 @@ def test_a_scheduler_that_is_not_there_is_unreachable(place: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("on", ["west", "dask@west"])
-def test_a_cluster_is_refused_for_now(place: Path, on: str) -> None:
+def test_a_cluster_that_nobody_knows_and_dask_on_one_are_refused(place: Path, on: str) -> None:
     with pytest.raises(PlaceUnusable, match=on):
         run(place, "out", on)
 

@@ -66,6 +66,10 @@ class ClusterFields(Way):
         description="The folder for runs there, which every node sees; a relative one begins in the user's home.",
     )
     python: str = Field(default="python3", description="A Python there, 3.6 or newer, that runs beside each job.")
+    panels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Where panels lie there, by the folder or prefix they have here; left out, it is the same.",
+    )
     slurm_cluster: str = Field(default="", description="One cluster among several behind the same commands (-M).")
     resources: Resources = Field(default_factory=Resources, description="What jobs ask for unless told otherwise.")
     busy_poll_seconds: float = Field(default=2, ge=0.2, description="How often to ask while something happens.")
