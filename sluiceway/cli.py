@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from sluiceway import panel_command, provenance_command, query_command, run_command, score_command
+from sluiceway import cluster_command, panel_command, provenance_command, query_command, run_command, score_command
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
 from sluiceway.deployments.devcluster import command as devcluster
@@ -69,6 +69,9 @@ app.command()(run_command.run)
 app.command()(run_command.jobs)
 app.command()(run_command.logs)
 app.command()(run_command.cancel)
+app.command()(cluster_command.attach)
+app.command()(cluster_command.shell)
+app.command()(cluster_command.doctor)
 
 
 @app.command()

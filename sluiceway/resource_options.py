@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from sluiceway.core.runs.clusters import ClusterSettings
     from sluiceway.core.runs.host import JobHost
     from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.run import Runs
@@ -42,12 +43,19 @@ def wish_of(extra: list[str] | None, **asked: int | str | None) -> Resources:
 
 
 def reach(where: Place, runs: Runs, *, wish: Resources | None = None) -> AbstractAsyncContextManager[JobHost]:
-    """Give the host of a place; Prefect is asked for its blocks only where the user has a server."""
+    """Give the host of a place."""
+    from sluiceway.core.runs import hosts
+
+    return hosts.host_at(where, runs, wish=wish, find=cluster)
+
+
+async def cluster(name: str) -> ClusterSettings:
+    """Give a cluster by its name; Prefect is asked for its blocks only where the user has a server."""
     from sluiceway.core import settings
-    from sluiceway.core.runs import hosts, place
+    from sluiceway.core.runs import hosts
 
-    if isinstance(where, place.Cluster) and settings.Foreign().prefect_api_url:
-        from sluiceway.blocks import slurm
+    if settings.Foreign().prefect_api_url:
+        from sluiceway.blocks.slurm import cluster_of_block
 
-        return slurm.reach(where, runs, wish=wish)
-    return hosts.host_at(where, runs, wish=wish)
+        return await cluster_of_block(name)
+    return await hosts.cluster_named(name)
