@@ -3,8 +3,9 @@
     @slurm_task(on="west", resources=Resources(cpus=4, memory="16G", time="2h"))
     def align(sample: str) -> int: ...
 
-In a flow it is called and submitted as any task is; `align.fn(...)` does the same without Prefect's server. What is
-done already is found by the call's own key (`core.runs.function`), whoever asks, besides what Prefect caches.
+In a flow it is called, submitted and mapped as any task is; `align.fn(...)` and `align.each(...)` do the same without
+Prefect's server. A map is one task run and Slurm's own arrays (`tasks.slurm_map`). What is done already is found by the
+calls' own key (`core.runs.function`), whoever asks, besides what Prefect caches.
 """
 
 from __future__ import annotations
@@ -19,21 +20,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Task
+from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.futures import PrefectFuture
 from prefect.utilities.asyncutils import run_coro_as_sync
+from prefect.utilities.callables import expand_mapping_parameters, get_call_parameters, parameters_to_args_kwargs
+from prefect.utilities.engine import resolve_inputs_sync
 
 from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.runs import run
+from sluiceway.core.runs.array import Arrays
 from sluiceway.core.runs.function import STANDS_FOR, Calls, Item, answer_of
-from sluiceway.core.runs.hosts import host_at, runs_here
+from sluiceway.core.runs.hosts import array_host_at, host_at, runs_here
 from sluiceway.core.runs.place import Local, Place, parse
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.tasks import run_log
 from sluiceway.tasks.run_page import RunPage
+from sluiceway.tasks.slurm_map import futures_of, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from prefect.client.schemas.objects import State
+    from prefect.futures import PrefectFutureList
+
+    from sluiceway.core.runs.answers import Answer
     from sluiceway.core.runs.request import RunRequest
     from sluiceway.core.slurm.resources import Resources
 
@@ -49,6 +60,8 @@ class Where:
     resources: Resources | None = None
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    pack: int = 1
+    throttle: int | None = None
 
     @property
     def python(self) -> str | None:
@@ -71,6 +84,56 @@ class SlurmTask(Task[P, R]):
         self.function = function
         super().__init__(_body(function, where), **options)
 
+    def map(  # type: ignore[override]  # it takes what Prefect's takes, and its overloads say no more
+        self,
+        *arguments: Any,
+        return_state: bool = False,
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        deferred: bool = False,
+        **named: Any,
+    ) -> PrefectFutureList[Any] | list[State[Any]]:
+        """Call the function for each item, all in one task run, as arrays where the place has them.
+
+        What is iterable is mapped over, unless it is `unmapped`; everything else every call gets.
+        """
+        if deferred:
+            return cast("PrefectFutureList[Any]", super().map(*arguments, wait_for=wait_for, deferred=True, **named))
+        given = get_call_parameters(self.fn, arguments, named, apply_defaults=False)
+        upstream = [each for each in given.values() if isinstance(each, PrefectFuture)]
+        items = expand_mapping_parameters(self.fn, resolve_inputs_sync(given, max_depth=0))
+        whole: PrefectFuture[Any] = self._array.submit(items, wait_for=[*upstream, *(wait_for or ())])
+        futures = futures_of(whole, len(items))
+        if not return_state:
+            return futures
+        futures.wait()
+        return [each.state for each in futures]
+
+    def each(self, *arguments: Any, **named: Any) -> list[Answer]:
+        """Call the function for each item, as `map` does but without Prefect, and give all answers."""
+        given = get_call_parameters(self.fn, arguments, named, apply_defaults=False)
+        return self._answers(expand_mapping_parameters(self.fn, given))
+
+    @property
+    def _array(self) -> Task[..., Any]:
+        """The task of a whole map; what is done already, its key finds."""
+
+        def array(items: list[dict[str, Any]]) -> State[Any]:
+            return state_of(self._answers(items))
+
+        return Task(
+            array,
+            name=f"{self.name}.map",
+            description=self.description,
+            tags=self.tags,
+            cache_policy=NO_CACHE,
+            retries=self.retries,
+            retry_delay_seconds=self.retry_delay_seconds,
+        )
+
+    def _answers(self, items: Iterable[dict[str, Any]]) -> list[Answer]:
+        calls = self.where.calls(self.function, *(_item(self.function, each) for each in items))
+        return run_coro_as_sync(_call_each(calls, self.where)) if calls.items else []
+
     def with_options(self, **options: Any) -> SlurmTask[P, R]:
         """Give the same task with other options of Prefect's."""
         task = copy.copy(self)
@@ -84,6 +147,8 @@ def slurm_task(
     resources: Resources | None = None,
     environment: str | None = None,
     variables: Mapping[str, str] | None = None,
+    pack: int = 1,
+    throttle: int | None = None,
     **options: Any,
 ) -> Callable[[Callable[P, R]], SlurmTask[P, R]]:
     """Make a function a Prefect task whose body runs at a place.
@@ -94,9 +159,19 @@ def slurm_task(
         environment: The folder of a Python environment there, of the same minor version as this one; left out, it is
             the Python on PATH there, and this very one on this machine.
         variables: What is set in the function's environment there.
+        pack: How many items of a map one element of an array makes, one after the other.
+        throttle: How many elements of a map run at once; left out, it is as many as the cluster lets run, and one for
+            each processor on this machine.
         options: The options of every Prefect task, such as `retries`.
     """
-    where = Where(place=parse(on), resources=resources, environment=environment, variables=dict(variables or {}))
+    where = Where(
+        place=parse(on),
+        resources=resources,
+        environment=environment,
+        variables=dict(variables or {}),
+        pack=pack,
+        throttle=throttle,
+    )
     return lambda function: SlurmTask(function, where=where, **options)
 
 
@@ -104,8 +179,6 @@ def _body(function: Callable[P, R], where: Where) -> Callable[P, R]:
     """Give what looks like the function, and calls it at the place."""
 
     def ask(arguments: tuple[Any, ...], named: dict[str, Any]) -> RunRequest:
-        if _in_a_run():
-            run_log.show_events()
         return where.calls(function, Item(arguments=arguments, named=named)).request()
 
     if inspect.iscoroutinefunction(function):
@@ -129,6 +202,7 @@ def _body(function: Callable[P, R], where: Where) -> Callable[P, R]:
 async def _call(request: RunRequest, where: Where) -> Any:
     """Run a call to its end, showing what it says on the task run's page, and give its answer."""
     runs = runs_here()
+    _show_events()
     async with host_at(where.place, runs, wish=where.resources, find=cluster_of_block) as host:
         staged = await run.stage(request, runs=runs, host=host, place=where.place)
         if isinstance(staged, RunReceipt):
@@ -141,11 +215,37 @@ async def _call(request: RunRequest, where: Where) -> Any:
         return _answer_in(await run.collect(staged, ending, runs=runs, host=host))
 
 
+async def _call_each(calls: Calls, where: Where) -> list[Answer]:
+    """Run a map to its end, showing what its elements say on the task run's page, and give all answers."""
+    runs = runs_here()
+    _show_events()
+    page = RunPage(runs.clock, log=runs.home) if _in_a_run() else None
+    found = array_host_at(where.place, runs, wish=where.resources, find=cluster_of_block, throttle=where.throttle)
+    async with found as host:
+        arrays = Arrays(
+            runs=runs, host=host, place=where.place, pack=where.pack, throttle=where.throttle, heard=page or run.nobody
+        )
+        answers = await arrays.answers(calls)
+    if page is not None:
+        await page.finish()
+    return answers
+
+
+def _item(function: Callable[..., Any], given: dict[str, Any]) -> Item:
+    arguments, named = parameters_to_args_kwargs(function, given)
+    return Item(arguments=arguments, named=named)
+
+
 def _answer_in(receipt: RunReceipt) -> Any:
     """Give what the function returned or raise what it raised; raise RunFailed where it came to neither."""
     if not receipt.outputs:
         raise receipt.failure
     return answer_of(receipt.path(receipt.outputs[0]), receipt.failure)
+
+
+def _show_events() -> None:
+    if _in_a_run():
+        run_log.show_events()
 
 
 def _in_a_run() -> bool:

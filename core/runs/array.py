@@ -22,7 +22,7 @@ from sluiceway.core.runs.answers import (
     failures_of,
     results_in,
 )
-from sluiceway.core.runs.host import JobHost
+from sluiceway.core.runs.host import JobHost, Waiting
 from sluiceway.core.runs.messages import Progress
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import Element
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.function import Calls
-    from sluiceway.core.runs.host import Attempt, News, Waiting
+    from sluiceway.core.runs.host import Attempt, News
     from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.receipt import Output
     from sluiceway.core.runs.run import Heard, Runs
@@ -103,9 +103,14 @@ class Arrays:
     async def _endings(self, attempt: Attempt, job: JobId) -> dict[int, Ending]:
         """Wait until every element has ended."""
         ears = [Ear() for _ in attempt.elements]
+        waits_for = ""
         endings: dict[int, Ending] = {}
         async for index, seen in self.host.watch_elements(attempt, job):
             for each in ears[index].hear(seen):
+                # A thousand elements wait for the same.
+                if isinstance(each, Waiting) and each.reason == waits_for:
+                    continue
+                waits_for = each.reason if isinstance(each, Waiting) else waits_for
                 told = replace(each, text=f"[{index}] {each.text}") if isinstance(each, Line) else each
                 await self.heard(told)
             if isinstance(seen, Ending):

@@ -226,9 +226,9 @@ def _exception(told: dict[str, Any], content: bytes, *, run: str) -> BaseExcepti
     """Give the exception itself where it can be made here, else words about it."""
     try:
         error = pickle.loads(content)  # noqa: S301
-        if isinstance(error, BaseException):
+        if isinstance(error, Exception):
             return error
-        reason = f"it is a {type(error).__name__} here"
+        reason = "it would end this process, too"
     except Exception as error:  # noqa: BLE001 - what a class does when it is made is its own
         reason = f"{type(error).__name__}: {error}" if content else "it could not be pickled there"
     return CallRaised(run=run, kind=told["type"], text=told["text"], reason=reason)

@@ -12,14 +12,17 @@ from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.runs.access import access_to
 from sluiceway.core.runs.clusters import FILE, ClusterSettings, cluster_in_file
+from sluiceway.core.runs.local_array import LocalArray
 from sluiceway.core.runs.local_job import LocalJob
 from sluiceway.core.runs.place import Cluster, Dask, Local, Place
 from sluiceway.core.runs.run import Runs
+from sluiceway.core.runs.slurm_array import SlurmArray
 from sluiceway.core.runs.slurm_job import SlurmJob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sluiceway.core.runs.array import ArrayHost
     from sluiceway.core.runs.host import JobHost
     from sluiceway.core.slurm.resources import Resources
 
@@ -58,3 +61,22 @@ async def host_at(
             raise PlaceUnusable(place=str(place), reason="Dask runs functions, and this is a script")
         case Cluster():
             yield SlurmJob(await access_to(await find(place.name), runs.clock), wish=wish)
+
+
+@asynccontextmanager
+async def array_host_at(
+    place: Place,
+    runs: Runs,
+    *,
+    wish: Resources | None = None,
+    find: FindCluster = cluster_named,
+    throttle: int | None = None,
+) -> AsyncIterator[ArrayHost]:
+    """Give the host of a place for arrays, of which so many elements run at once; else it is `host_at`."""
+    match place:
+        case Local():
+            yield LocalArray(runs.home.absolute(), shell=LocalShell(), clock=runs.clock, at_once=throttle)
+        case Dask():
+            raise PlaceUnusable(place=str(place), reason="Dask runs functions by itself")
+        case Cluster():
+            yield SlurmArray(await access_to(await find(place.name), runs.clock), wish=wish, throttle=throttle)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, unmapped
 from prefect.cache_policies import INPUTS
 from prefect.client.schemas.objects import State
 
@@ -134,3 +134,73 @@ def test_a_place_that_nobody_knows_is_said() -> None:
         slurm_task(on="nowhere")(odd.function).fn(1)
     with pytest.raises(PlaceUnusable, match="no place's name"):
         slurm_task(on="no where")
+
+
+@slurm_task(pack=2)
+def scaled(number: int, factors: list[int]) -> int:
+    print("scaling", number)  # noqa: T201
+    return number * sum(factors)
+
+
+odd_once = slurm_task(retries=1, retry_delay_seconds=0)(called.odd_once)
+
+
+def test_a_map_is_one_task_run_and_a_future_for_each_item() -> None:
+    @flow
+    def scaling() -> tuple[list[int], int, set[Any]]:
+        futures: Any = scaled.map([1, 2, 3], unmapped([10, 1]))
+        ids = {each.task_run_id for each in futures}
+        return futures.result(), scaled(futures[2], [1]), ids
+
+    results, nested, ids = scaling()
+    assert (results, nested, len(ids)) == ([11, 22, 33], 33, 1)
+
+
+async def test_what_elements_print_is_in_the_maps_log() -> None:
+    @flow
+    def scaling() -> list[int]:
+        futures: Any = scaled.map([4, 5, 6], unmapped([1]))
+        return list(futures.result())
+
+    state: Any = scaling(return_state=True)
+    messages = await logged(state.state_details.flow_run_id, wanted="receipt written")
+    assert {"[0] scaling 4", "[0] scaling 5", "[1] scaling 6"} <= set(messages)
+
+
+def test_an_item_that_raises_fails_alone_in_a_map() -> None:
+    @flow
+    def asking() -> tuple[list[Any], list[bool]]:
+        futures: Any = odd.map([11, 12, 13])
+        found = [each.result(raise_on_failure=False) for each in futures]
+        with pytest.raises(Odd):
+            futures.result()
+        states: Any = odd.map([11, 12, 13], return_state=True)
+        return found, [each.is_completed() for each in states]
+
+    found, completed = asking()
+    assert [type(each) for each in found] == [Odd, int, Odd]
+    assert completed == [False, True, False]
+
+
+def test_a_retry_of_a_map_makes_only_what_failed(tmp_path: Path) -> None:
+    @flow
+    def asking() -> list[int]:
+        futures: Any = odd_once.map(unmapped(str(tmp_path / "count")), [1, 2, 3])
+        return list(futures.result())
+
+    assert asking() == [1, 2, 3]
+    assert sorted((tmp_path / "count").read_text().split()) == ["1", "1", "2", "3", "3"]
+
+
+def test_a_map_that_cannot_run_fails_each_item() -> None:
+    @flow
+    def asking() -> list[Any]:
+        futures: Any = slurm_task(on="nowhere")(odd.function).map([1, 2])
+        return [each.result(raise_on_failure=False) for each in futures]
+
+    assert [type(each) for each in asking()] == [PlaceUnusable] * 2
+
+
+def test_a_map_works_without_a_server() -> None:
+    assert [each.value() for each in scaled.each([7, 8], unmapped([2]))] == [14, 16]
+    assert scaled.each([], unmapped([2])) == []

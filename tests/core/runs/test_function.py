@@ -101,7 +101,7 @@ async def test_an_exception_is_raised_here_caused_by_its_traceback_there(here: H
     [
         (called.stubborn, CallRaised, r"raised tests\.core\.runs\.called\.Stubborn: 1 and 2.*missing 1 required"),
         (called.unpicklable, TypeError, "cannot pickle"),
-        (called.leaving, SystemExit, "4"),
+        (called.leaving, CallRaised, r"raised builtins\.SystemExit: 4.*would end this process"),
     ],
 )
 async def test_what_cannot_travel_back_is_said(
