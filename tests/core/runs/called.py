@@ -130,3 +130,14 @@ def together(folder: str, number: int) -> int:
 
 def saying(text: str) -> None:
     print(text)  # noqa: T201
+
+
+def third_waits(path: str, number: int) -> int:
+    """Wait over 2 the first time, and say as which job of Slurm."""
+    found = counted(path, number)
+    if number == 2 and Path(path).read_text().split().count("2") == 1:
+        job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format_map(os.environ)
+        Path(f"{path}.new").write_text(job)
+        Path(f"{path}.new").rename(f"{path}.job")
+        time.sleep(100)
+    return found
