@@ -1,0 +1,100 @@
+"""The flow run_script on the real Slurm: as tasks, cancelled with its job, and joined after its process has died."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled
+from prefect.testing.utilities import prefect_test_harness
+
+from sluiceway.blocks.slurm import SlurmJob
+from sluiceway.core.errors import RunFailed
+from sluiceway.core.runs import listing
+from sluiceway.core.runs.hosts import cluster_named, runs_here
+from sluiceway.core.runs.request import RunRequest
+from sluiceway.core.slurm.resources import Resources
+from sluiceway.flows.run_script import cancel_its_job, run_script
+from tests.cluster.test_runs import There, there
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["there"]
+
+FLOW = """
+import asyncio, sys
+from pathlib import Path
+from sluiceway.flows.run_script import run_script
+asyncio.run(run_script(Path(sys.argv[1]), on="west"))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+async def began(request: RunRequest) -> str:
+    """Wait until the request's job has begun, and give its id."""
+    runs = runs_here()
+    async with asyncio.timeout(90):
+        while True:
+            attempt = runs.last(runs.folder(request.key))
+            if attempt is not None and Path(attempt.job).exists():
+                return Path(attempt.job).read_text()
+            await asyncio.sleep(0.1)
+
+
+async def test_the_tasks_run_a_script_on_a_cluster_that_is_a_block(there: There) -> None:
+    fields = (await cluster_named("west")).model_dump(exclude_unset=True)
+    await SlurmJob.model_validate(fields).asave("west-block", overwrite=True)
+    request = there.request("echo $SLURM_CPUS_PER_TASK >made")
+    assert request.script is not None
+    out = there.folder / "out"
+    wish = Resources(cpus=2)
+    receipt = await run_script(request.script.path, on="west-block", resources=wish, outputs=["made"], out=out)
+    assert (receipt.place, (out / "made").read_text()) == ("west-block", "2\n")
+
+
+async def test_a_flow_run_that_is_cancelled_cancels_its_job(there: There) -> None:
+    request = there.request("sleep 100")
+    assert request.script is not None
+    running = asyncio.create_task(run_script(request.script.path, on="west", out=there.folder / "out"))
+    await began(request)
+    parameters = {"script": str(request.script.path), "on": "west"}
+    await cancel_its_job(run_script, FlowRun(flow_id=uuid4(), parameters=parameters), Cancelled())
+    with pytest.raises(RunFailed, match="cancelled"):
+        await running
+    assert [each.partition("|")[2].split()[0] for each in await there.settled(request)] == ["CANCELLED"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["crash", "end of the worker"])
+async def test_the_job_outlives_the_flows_process_and_the_next_flow_joins_it(
+    there: There, number: signal.Signals
+) -> None:
+    """Red on: core/runs/run.py: `return folder.attempt(last.number + 1) if is_over else last` ->
+    `return folder.attempt(last.number + 1)`.
+    """
+    request = there.request('echo began; sleep 8; echo "$SLURM_JOB_ID"')
+    assert request.script is not None
+    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    command = (sys.executable, "-c", FLOW, str(request.script.path))
+    first = await asyncio.create_subprocess_exec(*command, cwd=there.folder, env=environment)
+    job = await began(request)
+    first.send_signal(number)
+    await first.wait()
+    receipt = await run_script(request.script.path, on="west", out=there.folder / "out")
+    assert (receipt.attempt, receipt.job_id in job) == (1, True)
+    assert receipt.stdout.read_text() == f"began\n{receipt.job_id}\n"
+    assert await there.settled(request) == [f"{receipt.job_id}|COMPLETED"]
+    assert listing.attempt_of(runs_here(), request.key)[0].number == 1
