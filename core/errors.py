@@ -27,6 +27,7 @@
     ├── VerificationFailed         outputs are not what their manifests say
     ├── OutcomeBroken              a job's outcome file is damaged or half-written
     ├── NothingScored              every score that was asked for failed
+    ├── OthersDisagree             another program gives other sums for the same scores
     ├── RunFailed                  a run ended, and its work is not done; its receipt says how
     ├── CallRaised                 a function raised where it was called, and its exception cannot be had here
     ├── AnswerUnreadable           a function returned, and what it returned cannot be had here
@@ -105,6 +106,7 @@ from sluiceway.core.trouble.remote import (
 from sluiceway.core.trouble.work import (
     LedgerBroken,
     NothingScored,
+    OthersDisagree,
     OutcomeBroken,
     RunFailed,
     StorageFailed,
@@ -116,6 +118,7 @@ __all__ = [
     "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost",
     "ConnectionRefused", "DaemonFailed", "DevclusterError", "FolderUnusable", "HostKeyUnknown", "InputMissing",
     "LedgerBroken", "ManifestBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored",
+    "OthersDisagree",
     "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PlaceUnusable", "PolicyInvalid", "PortTaken",
     "QueryRefused", "RegionUnreadable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded",
     "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SessionLost",

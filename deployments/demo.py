@@ -12,12 +12,14 @@ from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.report import console
-from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.store.lock import exclusive
 from sluiceway.deployments import direct_or_flow
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sluiceway.core.runs.summary import Summary
 
 
 def run_demo(*, out: Path | None, headless: bool) -> Summary:

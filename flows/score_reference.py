@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow
 
@@ -13,7 +13,8 @@ from sluiceway.core.genetics.policy import NAMED, Policy
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.place import Place, parse
-from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.lock import exclusive
 from sluiceway.tasks import run_log, scoring
 from sluiceway.tasks.dask_ranges import scorer_at
@@ -38,6 +39,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     use_cache: bool = True,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
     retry_failed: bool = False,  # noqa: FBT001, FBT002
     match_log: bool = False,  # noqa: FBT001, FBT002
+    compare: Literal["plink2"] | None = None,
+    compare_most: int = 5,
     synthetic: bool = False,  # noqa: FBT001, FBT002
 ) -> Summary:
     """Score every given score against everybody of a reference panel, in one pass over its genotypes.
@@ -58,6 +61,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         use_cache: Take results that are there already instead of scoring again.
         retry_failed: Try again what has failed as often as it may.
         match_log: Write what became of every row of every score, too.
+        compare: Compare some scores with what this program makes of the same rows; the run fails where one differs.
+        compare_most: How many scores to compare.
         synthetic: Say on the report that the genotypes and scores are invented.
 
     Returns:
@@ -80,6 +85,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         use_cache=use_cache,
         retry_failed=retry_failed,
         match_log=match_log,
+        compare=compare,
+        compare_most=compare_most,
         synthetic=synthetic,
     )
     place = parse(on)
@@ -92,9 +99,12 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
             n_cached = scoring.score_batches(run, reference, planned)
             scoring.log_matches(run, reference, planned)
             summary = scoring.summarise_distributions(run, reference, planned, n_cached)
+            if compare is not None:
+                summary = scoring.compare(run, reference, planned, summary)
         scoring.write_manifest(run, reference, planned, summary, usage)
     scoring.show_summary(summary)
     summary.require_some()
+    summary.require_agreement()
     return summary
 
 
@@ -115,5 +125,7 @@ def parameters_of(asked: Asked, place: Place) -> dict[str, Any]:
         "use_cache": asked.use_cache,
         "retry_failed": asked.retry_failed,
         "match_log": asked.match_log,
+        "compare": asked.compare,
+        "compare_most": asked.compare_most,
         "synthetic": asked.synthetic,
     }

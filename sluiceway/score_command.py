@@ -14,8 +14,12 @@ import typer
 from sluiceway.core.genetics.build import Build
 
 if TYPE_CHECKING:
+    import polars as pl
+    from rich.table import Table
+
     from sluiceway.core.runs.place import Place
-    from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+    from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+    from sluiceway.core.runs.summary import Summary
     from sluiceway.deployments.direct_or_flow import Server
 
 
@@ -59,6 +63,10 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what has failed as often as it may.")
     ] = False,
+    compare: Annotated[
+        Literal["plink2"] | None, typer.Option("--compare", help="Compare some scores with this program's sums.")
+    ] = None,
+    compare_most: Annotated[int, typer.Option("--compare-most", min=1, help="How many scores to compare.")] = 5,
     flow: Annotated[
         bool, typer.Option("--flow", help="Work as a Prefect flow run, on a server of its own where there is none.")
     ] = False,
@@ -91,6 +99,8 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         use_cache=not no_cache,
         retry_failed=retry_failed,
         match_log=match_log,
+        compare=compare,
+        compare_most=compare_most,
     )
     if dry_run:
         with _progress() as progress:
@@ -101,6 +111,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     summary = _directly(asked, place) if server is None else _as_flow(asked, place, server, as_json=as_json)
     _print(summary, as_json=as_json)
     summary.require_some()
+    summary.require_agreement()
 
 
 def _directly(asked: Asked, place: Place) -> Summary:
@@ -181,7 +192,8 @@ def _print(summary: Summary, *, as_json: bool) -> None:
         "coverage": summary.coverage,
     }
     if as_json:
-        typer.echo(json.dumps({**facts, "scores": summary.quality.to_dicts()}))
+        compared = {} if summary.comparison is None else {"compared": summary.comparison.to_dicts()}
+        typer.echo(json.dumps({**facts, "scores": summary.quality.to_dicts(), **compared}))
         return
     table = Table("score", "status", "rows", "matched", "coverage", "why")
     for row in summary.quality.select("pgs_id", "status", "rows", "matched", "coverage", "reason").iter_rows():
@@ -190,7 +202,24 @@ def _print(summary: Summary, *, as_json: bool) -> None:
         )
     answer = console.for_results()
     answer.print(table)
+    if summary.comparison is not None:
+        answer.print(_compared(summary.comparison))
     answer.print(
         f"{summary.n_total} scores: {summary.n_ok} ok, {summary.n_failed} failed; {summary.n_cached} from before."
     )
     answer.print(f"Results: {summary.out} (report.html is the place to begin)")
+
+
+def _compared(comparison: pl.DataFrame) -> Table:
+    """Show how far sums are from another program's, in units of its last printed digit and of the score's SD."""
+    from rich.table import Table
+
+    table = Table(
+        "score", "rows", "people", "units", "SD", "plink2", title="Compared with plink2", title_justify="left"
+    )
+    for row in comparison.iter_rows(named=True):
+        numbers = ("" if row[name] is None else f"{row[name]:.3g}" for name in ("in_units", "in_sd"))
+        counts = ("" if row[name] is None else str(row[name]) for name in ("rows", "people"))
+        said = row["reason"] if not row["compared"] else "agrees" if row["agrees"] else "differs"
+        table.add_row(row["pgs_id"], *counts, *numbers, said)
+    return table

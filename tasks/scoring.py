@@ -15,7 +15,8 @@ from sluiceway.core.genetics.reference import Reference, Staged, Table, finished
 from sluiceway.core.genetics.score import Partial
 from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.provenance.usage import Usage
-from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring, Summary
+from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring
+from sluiceway.core.runs.summary import Summary
 
 _SHOWN = ("pgs_id", "status", "rows", "matched", "coverage", "reason")
 _MOST_SHOWN = 1_000
@@ -76,6 +77,12 @@ def summarise_distributions(
 ) -> Summary:
     """Write the tables: everybody's scores, their distributions, and what can be relied on."""
     return run.lay_out(reference, planned, n_cached=n_cached)
+
+
+@task(cache_policy=NO_CACHE)
+def compare(run: ReferenceScoring, reference: Reference, planned: Sequence[Planned], summary: Summary) -> Summary:
+    """Compare some scores with another program's, where that is asked for."""
+    return run.compare(reference, planned, summary)
 
 
 @task(cache_policy=NO_CACHE)

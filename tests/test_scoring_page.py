@@ -12,6 +12,7 @@ from sluiceway.core.genetics.match import MATCH_TYPES, Reason
 from sluiceway.core.genetics.match_log import COLUMNS as LOGGED
 from sluiceway.core.genetics.policy import NAMED, Policy
 from sluiceway.core.publish.tables import Named, quality_table, scores_table
+from sluiceway.core.runs.plink2 import SCHEMA as COMPARED
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "scoring.md").read_text()
@@ -20,6 +21,7 @@ FAILED = [Named(pgs_id="x", trait=None, result=None, failure="broken")]
 COLUMNS = [
     *LOGGED,
     *SCHEMA,
+    *COMPARED,
     *scores_table([], FAILED, Policy()).columns,
     *quality_table(FAILED, pl.DataFrame(schema=SCHEMA), Policy()).columns,
 ]

@@ -118,7 +118,7 @@ def score_range(
     """
     policy, scores, samples = batch.policy, batch.scores, batch.samples
     found = match(rows, entries, policy)
-    scored, chosen = _scored(rows, found, entries, policy)
+    scored, chosen = scored_rows(rows, found, entries, policy)
     missing = np.zeros((scores, samples), np.int32)
     sums = {haploid: np.zeros((scores, samples)) for haploid in _ways(ploidy)}
     constants = {haploid: np.zeros(scores) for haploid in sums}
@@ -153,7 +153,7 @@ def _ways(ploidy: Ploidy) -> tuple[bool, ...]:
     return (False, True) if ploidy is Ploidy.X else (True,)
 
 
-def _scored(rows: Rows, found: Matches, entries: Entries, policy: Policy) -> tuple[Rows, Matches]:
+def scored_rows(rows: Rows, found: Matches, entries: Entries, policy: Policy) -> tuple[Rows, Matches]:
     """Give the rows that count, with their matches; a row that may match every entry comes once for each."""
     if policy.no_other_allele != "every":
         return rows, found

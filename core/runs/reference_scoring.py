@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +14,7 @@ import polars as pl
 from sluiceway.core import settings
 from sluiceway.core.catalog.library import KnownScore, Library
 from sluiceway.core.catalog.local_files import LocalFiles
-from sluiceway.core.errors import NothingScored, ScoringFileBroken
+from sluiceway.core.errors import ScoringFileBroken
 from sluiceway.core.events import tell
 from sluiceway.core.genetics import results
 from sluiceway.core.genetics.match_log import match_log
@@ -26,9 +25,11 @@ from sluiceway.core.genetics.variants import prepare, table_key
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.publish import tables
 from sluiceway.core.publish.tables import Named
+from sluiceway.core.runs import plink2
 from sluiceway.core.runs.checkpoints import Checkpoint, Checkpoints
 from sluiceway.core.runs.memory import Budget
 from sluiceway.core.runs.results_folder import ResultsFolder
+from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.objects import ObjectStore
@@ -66,6 +67,8 @@ class Asked:
     retry_failed: bool = False
     attempts: int = 3
     match_log: bool = False
+    compare: Literal["plink2"] | None = None
+    compare_most: int = 5
     synthetic: bool = False
 
 
@@ -77,34 +80,6 @@ class Planned:
     score: KnownScore | None
     key: str | None
     failure: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """How it went."""
-
-    out: Path
-    n_total: int
-    n_ok: int
-    n_failed: int
-    n_cached: int
-    quality: pl.DataFrame
-
-    @property
-    def coverage(self) -> float:
-        """The share of the scores that were asked for that have a result."""
-        return (self.n_total - self.n_failed) / self.n_total if self.n_total else 0.0
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether there is no score that has a result."""
-        return self.n_failed == self.n_total
-
-    def require_some(self) -> None:
-        """Raise NothingScored where every score failed."""
-        if self.is_failure:
-            name, reason = self.quality.select("pgs_id", "reason").row(0)
-            raise NothingScored(folder=self.out, failed=self.n_failed, reason=f"{name}: {reason}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +111,8 @@ class ReferenceScoring:
             scorer: Scores ranges elsewhere; by default threads do it here.
             keep_every: How often the totals of what is under way are written to the disk, at most.
         """
+        if asked.compare is not None:
+            plink2.require_plink2()
         chosen = settings.load()
         self.asked = asked
         self._clock = clock
@@ -162,6 +139,7 @@ class ReferenceScoring:
                 self.score(reference, waiting)
                 self.log_matches(reference, planned)
                 summary = self.lay_out(reference, planned, n_cached=self.n_cached(planned, waiting))
+                summary = self.compare(reference, planned, summary)
             self.seal(reference, planned, summary, usage)
         return summary
 
@@ -268,10 +246,36 @@ class ReferenceScoring:
                     scores.write_parquet(folder / f"{first:09}.parquet")
             every = pl.scan_parquet(folder / "*.parquet")
             self._out.write("scores.parquet", lambda path: every.sink_parquet(path, compression="zstd"))
-        summary = _summary(self.asked.out, pl.concat(quality, how="vertical_relaxed"), n_cached=n_cached)
+        summary = Summary.of(self.asked.out, pl.concat(quality, how="vertical_relaxed"), n_cached=n_cached)
         for name, table in (("distributions", pl.concat(distributions)), ("quality", summary.quality)):
             self._out.write(f"{name}.parquet", partial(table.write_parquet, compression="zstd"))
         return summary
+
+    def compare(self, reference: Reference, planned: Sequence[Planned], summary: Summary) -> Summary:
+        """Compare some scores with plink2's, where that is asked for, and write how they differ."""
+        if self.asked.compare is None:
+            return summary
+        scored = [
+            plink2.Scored(
+                name=each.name,
+                n_rows=each.score.n_rows,
+                read=partial(self._library.whole, each.score),
+                result=partial(results.find, self.store, each.key),
+            )
+            for each in planned
+            if each.score is not None and each.key is not None and not self._failure_of(each)
+        ]
+        with self._scratch.own(purpose="compare") as folder:
+            comparison = plink2.Comparison(
+                reference,
+                self.asked.policy,
+                folder,
+                workers=self.asked.workers,
+                tell=lambda done, of: self._progress("plink2", done, of),
+            )
+            table = comparison.of(scored, most=self.asked.compare_most)
+        self._out.write(plink2.TABLE, partial(table.write_parquet, compression="zstd"))
+        return replace(summary, comparison=table)
 
     def seal(self, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage) -> None:
         """Write the report and the manifest."""
@@ -358,18 +362,6 @@ class ReferenceScoring:
             failure=failure,
             notes=score.notes if score else (),
         )
-
-
-def _summary(out: Path, quality: pl.DataFrame, *, n_cached: int) -> Summary:
-    counts = Counter(quality["status"])
-    return Summary(
-        out=out,
-        n_total=quality.height,
-        n_ok=counts["ok"],
-        n_failed=counts["failed"],
-        n_cached=n_cached,
-        quality=quality,
-    )
 
 
 def _stem(file: Path) -> str:

@@ -12,6 +12,7 @@ from sluiceway.core.provenance import seal as sealing
 from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.provenance.statcache import cache_here
 from sluiceway.core.report.scoring import ScoringReport, render
+from sluiceway.core.runs.plink2 import TABLE
 from sluiceway.core.store.durable import Storing, flush, write_whole
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from sluiceway.core.genetics.reference import Reference
     from sluiceway.core.provenance.usage import Usage
     from sluiceway.core.remote.clock import Clock
-    from sluiceway.core.runs.reference_scoring import Asked, Planned, Summary
+    from sluiceway.core.runs.reference_scoring import Asked, Planned
+    from sluiceway.core.runs.summary import Summary
 
 _OUTPUTS: Final = (
-    "scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet", "report.html", "manifest.json",
+    "scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet", TABLE, "report.html",
+    "manifest.json",
 )  # fmt: skip
 _SHOWN: Final = 200
 """Rows left out that the report names, the heaviest first."""
@@ -45,7 +48,7 @@ class ResultsFolder:
             for name in _OUTPUTS:
                 for left in self.folder.glob(f".{name}*"):
                     left.unlink(missing_ok=True)
-            for name in ("manifest.json", "report.html", "matches.parquet"):
+            for name in ("manifest.json", "report.html", "matches.parquet", TABLE):
                 (self.folder / name).unlink(missing_ok=True)
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:

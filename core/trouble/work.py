@@ -43,6 +43,25 @@ class NothingScored(SluicewayError):
 
 
 @dataclass(kw_only=True, eq=False)
+class OthersDisagree(SluicewayError):
+    """Another program gives other sums for the same scores."""
+
+    program: str
+    scores: tuple[str, ...]
+    folder: Path
+
+    def __str__(self) -> str:
+        """Name the scores, and where the differences are."""
+        table = self.folder / f"compare_{self.program}.parquet"
+        more = f" and {len(self.scores) - 5} more" if len(self.scores) > 5 else ""
+        return (
+            f"{self.program} gives other sums for {', '.join(self.scores[:5])}{more}, beyond what its printed digits "
+            f"explain. {str(table)!r} tells the differences. The results are kept as they are; do not rely on them "
+            "before it is known who is right."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class RunFailed(SluicewayError):
     """A run ended, and its work is not done; its receipt says how."""
 

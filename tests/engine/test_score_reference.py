@@ -33,7 +33,8 @@ from sluiceway.core.genetics.synthetic_scores import BROKEN, RULES, make_scores
 from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.genetics.variants import prepare
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.objects import ObjectStore
 from sluiceway.flows.score_reference import score_reference
 from sluiceway.tasks import scoring

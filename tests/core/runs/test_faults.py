@@ -17,7 +17,8 @@ from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.provenance import manifest
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+from sluiceway.core.runs.summary import Summary
 from tests.conftest import ROOT, User
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet")

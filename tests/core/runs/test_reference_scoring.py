@@ -15,7 +15,8 @@ from sluiceway.core.genetics.synthetic_scores import BROKEN, OTHER_BUILD, make_s
 from sluiceway.core.provenance import manifest
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs import reference_scoring
-from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.lock import exclusive
 from tests.conftest import User
 

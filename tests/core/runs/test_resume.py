@@ -18,7 +18,8 @@ from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.genetics.totals import Totals
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring, Summary
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+from sluiceway.core.runs.summary import Summary
 from tests.conftest import User
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
