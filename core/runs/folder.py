@@ -50,6 +50,15 @@ class RunFolder:
         """How the last finished attempt ended."""
         return self.path / "receipt.json"
 
+    @property
+    def again(self) -> PurePosixPath:
+        """Why there is another attempt after one that failed, and what it asks for; on this machine only."""
+        return self.path / "again.json"
+
+    def checkpoint(self, since: int) -> PurePosixPath:
+        """Where attempts from that one on leave for each other how far they came."""
+        return self.path / f"checkpoint-a{since}"
+
     def attempt(self, number: int) -> AttemptFolder:
         """Give the folder of an attempt."""
         return AttemptFolder(run=self, number=number)

@@ -5,6 +5,7 @@ An attempt's folder looks the same everywhere, so that staging it is a list of f
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sluiceway.core.errors import InputMissing
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.runs import jobside, payload
+from sluiceway.core.slurm.resources import Resources
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.request import Content, Element, RunRequest
     from sluiceway.core.slurm.job import Ending, JobId
+    from sluiceway.core.slurm.usage import JobUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,17 @@ class Attempt:
     folder: AttemptFolder
     place: str
     elements: tuple[Element, ...] = ()
+    since: int = 1
+
+    def order(self, index: int | None = None) -> bytes:
+        """Give the request as jobside reads it, for one element of an array or for all there is."""
+        checkpoint, folder, element = self.folder.run.checkpoint(self.since), self.folder, None
+        if index is not None:
+            folder, element = folder.element(index), self.elements[index]
+            # By what it does: its place in the array may be another one in the next attempt.
+            checkpoint /= digest_of_bytes(repr(element.arguments).encode())[-16:]
+        place = os.path.relpath(checkpoint, folder.path)
+        return self.request.order(attempt=folder.number, element=element, checkpoint=place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +97,18 @@ class JobHost(Protocol):
         """Tell what becomes of a job, from its first byte on; the last thing told is how it ended."""
 
     @abstractmethod
+    async def has_checkpoint(self, folder: AttemptFolder, since: int) -> bool:
+        """Whether attempts from that one on have left anything from which the next one can go on."""
+
+    def asked(self, folder: AttemptFolder) -> Resources:  # noqa: ARG002 - this machine is asked for nothing
+        """Give what an attempt that was staged asks for."""
+        return Resources()
+
+    async def used(self, folder: AttemptFolder) -> JobUsage | None:  # noqa: ARG002 - nobody keeps accounts here
+        """Give what an attempt that has ended was given and used; none where nobody knows."""
+        return None
+
+    @abstractmethod
     async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
         """End a job, and come back when it has ended."""
 
@@ -95,15 +121,14 @@ def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
     """Give every small file that an attempt's folder holds before it starts; its inputs come beside them."""
     folder, request = attempt.folder, attempt.request
     files = [
-        Staged(name=folder.request, content=request.order(attempt=folder.number)),
+        Staged(name=folder.request, content=attempt.order()),
         Staged(name=folder.jobside, content=Path(jobside.__file__).read_bytes()),
         Staged(name=folder.helper, content=Path(payload.__file__).read_bytes()),
         Staged(name=folder.messages, content=b""),
     ]
     files += [Staged(name=folder.carried / name, content=content) for name, content in request.carried.items()]
-    for index, each in enumerate(attempt.elements):
-        order = request.order(attempt=folder.number, element=each)
-        files.append(Staged(name=folder.element(index).request, content=order))
+    for index in range(len(attempt.elements)):
+        files.append(Staged(name=folder.element(index).request, content=attempt.order(index)))
     if request.script is not None:
         files.append(Staged(name=folder.script, content=unchanged(request.script), executable=True))
     return tuple(replace(each, name=each.name.relative_to(folder.path)) for each in files)

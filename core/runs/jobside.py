@@ -67,9 +67,11 @@ def run(folder: bytes, slurm: Mapping[str, str], *, asker: Optional[List[int]] =
     who = _who(slurm)
     lock = _claim(folder, who, started, alone="SLURM_JOB_ID" not in slurm)
     _write_whole(folder, CONTEXT, _context(folder, request, who))
-    os.makedirs(os.path.join(folder, WORK.encode()), exist_ok=True)
+    for place in (os.path.join(folder, WORK.encode()), _checkpoint(folder, request)):
+        os.makedirs(place, exist_ok=True)
     _tell_ready(asker or [])
-    status, usage = Payload(grace_seconds).run(_argv(folder, request), _environment(folder, request), folder)
+    payload = Payload(grace_seconds)
+    status, usage = payload.run(_argv(folder, request), _environment(folder, request), folder)
     ended = _now()
     killed = os.WIFSIGNALED(status)
     ending = {
@@ -77,7 +79,7 @@ def run(folder: bytes, slurm: Mapping[str, str], *, asker: Optional[List[int]] =
         "signal": _signal_name(os.WTERMSIG(status)) if killed else None,
     }
     measured = {"peak_memory": usage.ru_maxrss * _KIBIBYTE, "cpu_seconds": usage.ru_utime + usage.ru_stime}
-    times = {"started": started, "ended": ended, "host": socket.gethostname()}
+    times = {"started": started, "ended": ended, "host": socket.gethostname(), "warned": payload.was_warned}
     outputs = {"outputs": list(_outputs(os.path.join(folder, WORK.encode()), request["outputs"]))}
     _write_whole(folder, OUTCOME, dict(who, **ending, **times, **measured, **outputs))
     os.close(lock)
@@ -91,6 +93,7 @@ class Payload:
         """Give a payload that is told to end so long before it is killed; 0 means that somebody else sees to that."""
         self._grace_seconds = grace_seconds
         self._group = 0
+        self.was_warned = False
 
     def run(self, argv: List[bytes], environment: Dict[bytes, bytes], folder: bytes) -> Tuple[int, Any]:
         """Run a program to its end; give the status that the kernel gives, and what it used with its children."""
@@ -110,6 +113,7 @@ class Payload:
         return status, usage
 
     def _forward(self, number: int, _frame: Any) -> None:
+        self.was_warned = self.was_warned or number == signal.SIGUSR1
         self._signal(number)
         if number == signal.SIGTERM and self._grace_seconds:
             signal.alarm(self._grace_seconds)
@@ -258,7 +262,13 @@ def _environment(folder: bytes, request: Dict[str, Any]) -> Dict[bytes, bytes]:
     environment[b"PYTHONPATH"] = b":".join(paths)
     environment[b"SLUICEWAY_CONTEXT"] = os.path.join(folder, CONTEXT.encode())
     environment[b"SLUICEWAY_MESSAGES"] = os.path.join(folder, MESSAGES.encode())
+    environment[b"SLUICEWAY_CHECKPOINT"] = _checkpoint(folder, request)
     return environment
+
+
+def _checkpoint(folder: bytes, request: Dict[str, Any]) -> bytes:
+    """Give the folder that this attempt shares with those before and after it."""
+    return os.path.normpath(os.path.join(folder, _bytes(request["checkpoint"])))
 
 
 def _context(folder: bytes, request: Dict[str, Any], who: Dict[str, Any]) -> Dict[str, Any]:
@@ -266,6 +276,7 @@ def _context(folder: bytes, request: Dict[str, Any], who: Dict[str, Any]) -> Dic
     places = {"attempt": folder}
     for name, file in (("work", WORK), ("inputs", INPUTS), ("messages", MESSAGES)):
         places[name] = os.path.join(folder, file.encode())
+    places["checkpoint"] = _checkpoint(folder, request)
     return {
         "run": request["key"],
         "attempt": request["attempt"],

@@ -105,6 +105,11 @@ class LocalJob(JobHost):
             follow.close()
         yield await asyncio.to_thread(_ending, folder, job)
 
+    async def has_checkpoint(self, folder: AttemptFolder, since: int) -> bool:
+        """Whether attempts from that one on have left anything from which the next one can go on."""
+        place = Path(folder.run.checkpoint(since))
+        return await asyncio.to_thread(lambda: place.is_dir() and any(place.iterdir()))
+
     async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
         """Tell the attempt to end, and after its grace make it end."""
         if not await asyncio.to_thread(is_alive, folder):

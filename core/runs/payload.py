@@ -17,7 +17,8 @@ Outside of a run, messages go nowhere and the context is empty: a script works t
 
 import json
 import os
-from typing import Any, Dict, List, Optional
+import signal
+from typing import Any, Callable, Dict, List, Optional
 
 
 def context() -> Dict[str, Any]:
@@ -27,6 +28,21 @@ def context() -> Dict[str, Any]:
         return {"inputs": {}, "outputs": [], "parameters": {}, "paths": {}}
     with open(place, "rb") as file:
         return dict(json.loads(file.read().decode("ascii")))
+
+
+def checkpoint() -> str:
+    """Give the folder that outlives this attempt: what is written there, the next attempt finds there."""
+    place = os.environ.get("SLUICEWAY_CHECKPOINT") or os.path.abspath("checkpoint")
+    os.makedirs(place, exist_ok=True)
+    return place
+
+
+def when_time_is_short(act: Callable[[], Any]) -> None:
+    """Call this when the time limit is near; it is to write the checkpoint, and may then end the program.
+
+    It is called between two steps of Python, so not while a long call into a library goes on.
+    """
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: act())
 
 
 def metric(name: str, value: float, step: Optional[int] = None) -> None:

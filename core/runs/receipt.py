@@ -53,6 +53,7 @@ class RunReceipt:
     peak_memory: int | None
     cpu_seconds: float | None
     value: Any = None
+    retry: str | None = None
     messages: tuple[Message, ...] = ()
 
     @property

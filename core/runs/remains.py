@@ -17,6 +17,7 @@ from sluiceway.core.remote.local import staged_beside
 from sluiceway.core.runs import messages
 from sluiceway.core.runs.messages import Lines, Progress, Result
 from sluiceway.core.runs.receipt import Output, RunReceipt
+from sluiceway.core.runs.retries import kept_change
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.store.durable import Storing, content_of
 from sluiceway.core.store.lock import exclusive
@@ -68,6 +69,7 @@ async def gather(attempt: Attempt, ending: Ending, *, host: JobHost) -> Remains:
 def receipt_of(attempt: Attempt, ending: Ending, remains: Remains) -> RunReceipt:
     """Say how an attempt ended; one that did not make what was asked for has failed, whatever its exit code."""
     folder, outcome = attempt.folder, ending.outcome
+    again = kept_change(folder)
     return RunReceipt(
         key=folder.run.key,
         run_id=folder.run.run_id,
@@ -88,6 +90,7 @@ def receipt_of(attempt: Attempt, ending: Ending, remains: Remains) -> RunReceipt
         host=None if outcome is None else outcome.host,
         peak_memory=None if outcome is None else outcome.peak_memory,
         cpu_seconds=remains.cpu_seconds,
+        retry=None if again is None else again.why,
         value=next((each.value for each in reversed(remains.told) if isinstance(each, Result)), None),
         messages=tuple(each for each in remains.told if not isinstance(each, Progress))[-_MOST_KEPT:],
     )

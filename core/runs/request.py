@@ -149,8 +149,11 @@ class RunRequest:
         name = self.script.path.name if self.script is not None else shlex.join(self.command)
         return " ".join([name, shlex.join(self.arguments)]).strip()[:_SHOWN]
 
-    def order(self, *, attempt: int, element: Element | None = None) -> bytes:
-        """Give the request as jobside reads it, for one element of an array or for all there is."""
+    def order(self, *, attempt: int, element: Element | None = None, checkpoint: str = "") -> bytes:
+        """Give the request as jobside reads it, for one element of an array or for all there is.
+
+        The folder of the checkpoint is relative to the one that jobside is started for.
+        """
         own = element or Element(arguments=(), outputs=())
         asked = {
             "key": self.key,
@@ -161,6 +164,7 @@ class RunRequest:
             "outputs": [*self.outputs, *own.outputs],
             "environment": dict(self.environment),
             "parameters": dict(self.parameters),
+            "checkpoint": checkpoint,
         }
         # ASCII alone, so that texts which are not UTF-8 survive.
         return json.dumps(asked, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")

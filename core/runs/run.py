@@ -17,15 +17,16 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.core.errors import OutputBusy, RunElsewhere
+from sluiceway.core.errors import OutputBusy, RunElsewhere, SlurmRefused
 from sluiceway.core.events import tell
 from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.runs import messages
 from sluiceway.core.runs.folder import AttemptFolder, RunFolder
 from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting
-from sluiceway.core.runs.messages import Lines, Message
+from sluiceway.core.runs.messages import Lines, LogLine, Message
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.remains import gather, manifest_of, receipt_of
+from sluiceway.core.runs.retries import next_attempt, since
 from sluiceway.core.slurm.job import Ending
 from sluiceway.core.store.durable import content_of, write_whole
 from sluiceway.core.store.lock import exclusive
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.request import Element, RunRequest
+    from sluiceway.core.runs.retries import Retries
     from sluiceway.core.slurm.job import JobId
 
 log = logging.getLogger(__name__)
@@ -154,7 +156,9 @@ async def stage(
             if await asyncio.to_thread(lambda: receipt.is_whole):
                 return receipt
             tell(log, "outputs damaged", level=logging.WARNING, run_id=folder.run_id, attempt=receipt.attempt)
-        attempt = Attempt(request=request, folder=_next(runs, folder, receipt), place=str(place))
+        chosen = _next(runs, folder, receipt)
+        first = await asyncio.to_thread(_since, chosen, receipt, fresh=fresh)
+        attempt = Attempt(request=request, folder=chosen, place=str(place), since=first)
         if divide is not None:
             before = None if fresh else receipt
             attempt = replace(attempt, elements=await asyncio.to_thread(divide, attempt.folder, before))
@@ -223,7 +227,7 @@ async def cancel(folder: AttemptFolder, job: JobId, *, runs: Runs, host: JobHost
     await asyncio.to_thread(write_whole, Path(folder.cancelled), json.dumps(ended).encode())
 
 
-async def run(
+async def run(  # noqa: PLR0913 - one per choice of whoever asks
     request: RunRequest,
     *,
     runs: Runs,
@@ -231,14 +235,28 @@ async def run(
     place: Place,
     fresh: bool = False,
     heard: Callable[[Heard], Awaitable[None]] = nobody,
+    retries: Retries | None = None,
 ) -> RunReceipt:
-    """Do all of it: give the receipt of a run that succeeded, or run it, join it or collect it."""
-    staged = await stage(request, runs=runs, host=host, place=place, fresh=fresh)
-    if isinstance(staged, RunReceipt):
-        return staged
-    job = await submit(staged, runs=runs, host=host)
-    ending = await await_end(staged, job, host=host, heard=heard)
-    return await collect(staged, ending, runs=runs, host=host)
+    """Do all of it: give the receipt of a run that succeeded, or run it, join it or collect it, and perhaps again."""
+    receipt: RunReceipt | None = None
+    while True:
+        staged = await stage(request, runs=runs, host=host, place=place, fresh=fresh and receipt is None)
+        if isinstance(staged, RunReceipt):
+            return staged
+        try:
+            job = await submit(staged, runs=runs, host=host)
+        except SlurmRefused as error:
+            if receipt is None:
+                raise
+            # What it asked for after the first failure is more than there is: that failure is what counts.
+            await heard(LogLine(text=str(error), level="warning"))
+            return receipt
+        ending = await await_end(staged, job, host=host, heard=heard)
+        receipt = await collect(staged, ending, runs=runs, host=host)
+        again = retries and await next_attempt(receipt, folder=staged.folder, host=host, policy=retries)
+        if again is None:
+            return receipt
+        await heard(LogLine(text=again.why, level="warning"))
 
 
 def _next(runs: Runs, folder: RunFolder, receipt: RunReceipt | None) -> AttemptFolder:
@@ -255,6 +273,15 @@ def _was_ended(folder: AttemptFolder) -> bool:
     return b'"ended"' in (content_of(Path(folder.cancelled)) or b"")
 
 
+def _since(folder: AttemptFolder, receipt: RunReceipt | None, *, fresh: bool) -> int:
+    """Say with which attempt those begin whose checkpoint this one goes on from: the failed ones right before it."""
+    if intent_of(folder) is not None:
+        return since(folder)
+    has_succeeded = receipt is not None and receipt.succeeded
+    is_first = folder.number == 1 or fresh or has_succeeded
+    return folder.number if is_first else since(folder.run.attempt(folder.number - 1))
+
+
 async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:
     """Stage an attempt unless that was done before; the intent is written when all else is there."""
     folder = attempt.folder
@@ -264,8 +291,9 @@ async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:
         _done(Step.STAGED, folder)
         # Where the attempt runs elsewhere, this machine keeps what it brings home.
         await asyncio.to_thread(Path(folder.path).mkdir, exist_ok=True)
-        asked = {"token": folder.token, "place": attempt.place, "at": runs.clock.now().isoformat()}
-        content = json.dumps({**asked, "key": folder.run.key, "what": attempt.request.what}).encode()
+        asked: dict[str, Any] = {"token": folder.token, "place": attempt.place, "at": runs.clock.now().isoformat()}
+        asked |= {"key": folder.run.key, "what": attempt.request.what, "since": attempt.since}
+        content = json.dumps(asked).encode()
         await asyncio.to_thread(write_whole, Path(folder.intent), content)
         _done(Step.INTENDED, folder, place=attempt.place)
     elif intent["place"] != attempt.place:

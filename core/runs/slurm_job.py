@@ -14,11 +14,13 @@ import shutil
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 from sluiceway.core.errors import SlurmRefused
 from sluiceway.core.events import tell
+from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.host import JobHost, News, Waiting, staged_files, unchanged
+from sluiceway.core.runs.retries import kept_change
 from sluiceway.core.runs.transfer import Transfer, kept_name
 from sluiceway.core.slurm.cluster import Known
 from sluiceway.core.slurm.job import JobId, JobSpec
@@ -37,11 +39,14 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.request import Content
     from sluiceway.core.slurm.cluster import Estimate
     from sluiceway.core.slurm.job import Ending
+    from sluiceway.core.slurm.usage import JobUsage
     from sluiceway.core.slurm.watched import Change
 
 log = logging.getLogger(__name__)
 
 _KEPT = "inputs"
+_ACCOUNT_TRIES = 10
+_LOOK_INSIDE: LiteralString = 'cd -- "$1" 2>/dev/null && [ -n "$(ls -A)" ] && echo @found; echo @end'
 _SMALL, _ALL_SMALL = 1 << 18, 1 << 22
 _PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
 
@@ -63,7 +68,7 @@ class SlurmJob(JobHost):
 
     async def stage(self, attempt: Attempt) -> None:
         """Bring the large inputs there, and keep here what the job is to ask for; the rest goes with the submit."""
-        await asyncio.to_thread(_begin, attempt.folder, self._asked)
+        await asyncio.to_thread(_begin, attempt.folder, self._asked_by(attempt.folder))
         _, large = _sorted_by_size(attempt)
         await self._transfer.keep(large.values(), self.base / _KEPT)
 
@@ -90,7 +95,7 @@ class SlurmJob(JobHost):
         if job is None:
             if self._wish is not None:
                 # Staged by somebody who was stopped before this, and may have wished for something else.
-                await asyncio.to_thread(_keep_resources, folder, self._asked)
+                await asyncio.to_thread(_keep_resources, folder, self._asked_by(folder))
             job = await self._submit_now(attempt)
             written = json.dumps({"job": job.number, "cluster": job.cluster}).encode()
             await asyncio.to_thread(write_whole, Path(folder.job), written)
@@ -114,6 +119,34 @@ class SlurmJob(JobHost):
                 if seen is not None:
                     yield seen
 
+    def asked(self, folder: AttemptFolder) -> Resources:
+        """Give what an attempt asks for; of one that was staged, that stands in its folder."""
+        staged = content_of(Path(folder.resources))
+        return self._asked_by(folder) if staged is None else Resources.model_validate_json(staged)
+
+    def _asked_by(self, folder: AttemptFolder) -> Resources:
+        """Give what an attempt is to ask for: what was wished, or more after one that failed for want of it."""
+        again = kept_change(folder)
+        return self._asked if again is None else again.change.on(self._asked)
+
+    async def used(self, folder: AttemptFolder) -> JobUsage | None:
+        """Ask accounting what an attempt that has ended was given and used; it may know a little later."""
+        job = await asyncio.to_thread(_written_job, folder)
+        if job is None:
+            return None
+        for _ in range(_ACCOUNT_TRIES):
+            told = await self._access.cluster.usage(job)
+            if isinstance(told, dict) and told:
+                return told[job]
+            await self._access.clock.sleep(_PAUSE)
+        return None
+
+    async def has_checkpoint(self, folder: AttemptFolder, since: int) -> bool:
+        """Whether attempts from that one on have left anything from which the next one can go on."""
+        place = folder.at(self.base).run.checkpoint(since)
+        done = await self._transfer.ask(Command.script(_LOOK_INSIDE, str(place)))
+        return "@found" in done.text.splitlines()
+
     async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
         """Cancel the job, and come back when Slurm says that it is over."""
         tell(log, "job cancelled", run_id=folder.run.run_id, job_id=str(job))
@@ -132,12 +165,12 @@ class SlurmJob(JobHost):
 
     def spec(self, folder: AttemptFolder) -> JobSpec:
         """Give the order for an attempt: what one asks for that was staged stands in its folder."""
-        there = folder.at(self.base)
-        staged = content_of(Path(folder.resources))
+        there, asked = folder.at(self.base), self.asked(folder)
         return JobSpec(
             token=folder.token,
             comment=folder.comment,
-            resources=self._asked if staged is None else Resources.model_validate_json(staged),
+            resources=asked,
+            signal_lead=asked.warning,
             command=(self._access.settings.python, "-I", str(there.jobside), str(there.path)),
             folder=there.path,
             stdout=there.stdout,

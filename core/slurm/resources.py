@@ -38,6 +38,8 @@ _FIELD_OF_OPTION = {
     "mem": "memory",
     "mem-per-cpu": "memory_per_cpu",
 }
+# The order for a job says how it behaves (JobSpec), for Slurm would take these for each component of it.
+_NO_OPTIONS = frozenset({"exclusive", "extra_sbatch", "warning"})
 _LONG_NAME = re.compile(r"[a-z][a-z0-9]+(?:-[a-z0-9]+)*")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -147,6 +149,9 @@ class Resources(BaseModel):
     gpus: Gpus | None = Field(default=None, description="GPUs in all: a number, or type:number.")
     gres: Name | None = Field(default=None, description="Generic resources on each node, such as gpu:a100:2.")
     time: Walltime | None = Field(default=None, description="The time limit, such as 2h or 1-12:00:00.")
+    warning: Walltime | None = Field(
+        default=None, description="How long before the time limit the payload gets the signal USR1, such as 5m."
+    )
     partition: Name | None = None
     account: Name | None = None
     qos: Name | None = None
@@ -186,7 +191,7 @@ class Resources(BaseModel):
         words = []
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name not in ("exclusive", "extra_sbatch") and value is not None:
+            if name not in _NO_OPTIONS and value is not None:
                 written = format_walltime(value) if isinstance(value, timedelta) else str(value)
                 words.append(f"--{option_of_field.get(name, name)}={written}")
         free: dict[str, str | int | bool] = {"exclusive": self.exclusive, **self.extra_sbatch}
