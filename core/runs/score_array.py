@@ -89,20 +89,19 @@ class ScoreArrays:
             async for number in before:
                 missing.discard(number)
                 yield number
-        larger = 0
-        for is_last in [False] * (_ROUNDS - 1) + [True]:
-            if not missing:
-                return
+        larger = rounds = 0
+        while missing:
+            rounds += 1
             host = SlurmArray(self._access, wish=self._wish(work, larger))
             attempt = await self._attempt(work, missing, host)
             endings: dict[int, Ending] = {}
-            async with aclosing(self._made_now(work, attempt, host, endings)) as now:
+            async with aclosing(self._made_now(work, attempt, host, missing, endings)) as now:
                 async for number in now:
                     missing.discard(number)
                     yield number
             lacking = {n: end for n, end in endings.items() if missing.intersection(_numbers(attempt.elements[n]))}
             if lacking:
-                await self._require_hope(attempt, host, lacking, is_last=is_last)
+                await self._require_hope(attempt, host, lacking, is_last=rounds >= _ROUNDS)
             larger += any(each.kind is EndingKind.OUT_OF_MEMORY for each in lacking.values())
 
     async def _made_before(self, work: Work, missing: Collection[int]) -> AsyncGenerator[int]:
@@ -114,9 +113,9 @@ class ScoreArrays:
                         yield number
 
     async def _made_now(
-        self, work: Work, attempt: Attempt, host: SlurmArray, endings: dict[int, Ending]
+        self, work: Work, attempt: Attempt, host: SlurmArray, missing: Collection[int], endings: dict[int, Ending]
     ) -> AsyncGenerator[int]:
-        """Submit an array, or join it, and bring what each element has made as soon as it has ended."""
+        """Submit an array, or join it, and bring what each element has made as soon as it has ended; note how."""
         job = await run.submit(attempt, runs=self._runs, host=host)
         reason = ""
         async for index, seen in host.watch_elements(attempt, job):
@@ -126,7 +125,7 @@ class ScoreArrays:
             if isinstance(seen, Ending):
                 endings[index] = seen
                 for number in _numbers(attempt.elements[index]):
-                    if await self._bring(work, attempt.folder.element(index), number):
+                    if number in missing and await self._bring(work, attempt.folder.element(index), number):
                         yield number
         await run.keep(_receipt(attempt, job, endings), attempt, runs=self._runs)
 

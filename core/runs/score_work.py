@@ -26,6 +26,8 @@ _SCRIPT: Final = "score.sh"
 # The columns that every row has.
 _ROW_BYTES: Final = 40
 _MEBIBYTE: Final = 1 << 20
+# Where nobody has scored before, the loops are compiled first.
+_COMPILER: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,4 +118,4 @@ def _memory(reference: Reference, scores: int, rows: Mapping[str, Content], *, w
     """Give what an element takes at most, where the scores have their share of the rows each."""
     share = sum(each.size for each in rows.values()) // _ROW_BYTES // max(scores, 1)
     needed = Budget(limit=0, workers=workers).needed(reference, [share] * scores)
-    return Memory(needed // _MEBIBYTE + 1)
+    return Memory(needed // _MEBIBYTE + _COMPILER)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from sluiceway.core.errors import PlaceUnusable, RunFailed
+from sluiceway.core.genetics.results import scoring_software
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs import score_element
 from sluiceway.core.runs.place import parse
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.tasks.dask_ranges import scorer_at
@@ -19,6 +25,7 @@ from tests.conftest import User
 from tests.fake_slurm.slurm import FakeSlurm
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
+N_RANGES = 5
 CLUSTER = """\
 [clusters.west]
 base = "{base}"
@@ -58,7 +65,7 @@ class There:
     def panels(self) -> Path:
         return self.user.folder / "panels there"
 
-    def set_up(self, *, python: str = sys.executable, cpus: int = 1) -> None:
+    def set_up(self, *, python: str = sys.executable, cpus: int = 2) -> None:
         here = self.here.folder / "panels"
         self.user.write(
             "home/clusters.toml",
@@ -101,8 +108,118 @@ def there(here: Here, user: User, slurm: FakeSlurm) -> There:
     return there
 
 
-def test_an_array_gives_the_bits_of_this_machine_and_leaves_nothing_there(there: There) -> None:
+def begun(there: There) -> subprocess.Popen[bytes]:
+    """Start to score in a process of its own, and wait until its array is in the queue, where it stays."""
+    there.slurm.set_starts(on=False)
+    words = ["--panel", there.here.panel, "--scores", there.here.folder / "scores", "--limit", "14", "--no-cache"]
+    command = [Path(sys.executable).with_name("sluiceway"), "score", *words, "--out", "killed", "--on", "west"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    while not there.slurm.jobs:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return process
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_an_array_gives_the_bits_of_this_machine_and_leaves_nothing_there(there: There, cpus: int) -> None:
+    there.set_up(cpus=cpus)
     assert there.score() == there.here.local
     (size,) = there.sizes
-    assert size > 2
-    assert [list((there.base / each).iterdir()) for each in ("runs",)] == [[]]
+    assert size == -(-N_RANGES // cpus)
+    assert list((there.base / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["cancelled in the queue", "lost with its node"])
+def test_an_element_that_comes_to_nothing_is_scored_again_and_no_other(there: There, how: str) -> None:
+    """Red on: core/runs/score_array.py: `_ROUNDS: Final = 4` -> `_ROUNDS: Final = 1`."""
+    there.slurm.set_starts(on=False)
+    with ThreadPoolExecutor() as pool:
+        scored = pool.submit(there.score)
+        while not there.slurm.jobs:
+            assert not scored.done(), scored.result()
+            time.sleep(0.02)
+        number = there.slurm.jobs[0]["number"]
+        if how == "cancelled in the queue":
+            there.slurm.finish(f"{number}_1", "CANCELLED")
+        there.slurm.set_starts(on=True)
+        if how == "lost with its node":
+            there.slurm.wait(f"{number}_1", "RUNNING")
+            there.slurm.finish(f"{number}_1", "NODE_FAIL")
+        assert scored.result() == there.here.local
+    assert there.sizes == [3, 1]
+
+
+def test_an_array_that_is_cancelled_whole_is_not_begun_again(there: There) -> None:
+    there.slurm.set_starts(on=False)
+    with ThreadPoolExecutor() as pool:
+        scored = pool.submit(there.score)
+        while not there.slurm.jobs:
+            time.sleep(0.02)
+        there.slurm.finish(there.slurm.jobs[0]["number"], "CANCELLED")
+        with pytest.raises(RunFailed, match="3 elements have not scored their ranges; 0: cancelled"):
+            scored.result()
+    assert there.sizes == [3]
+
+
+def test_a_killed_run_leaves_its_array_which_the_next_run_joins(there: There) -> None:
+    """Red on: core/runs/score_array.py: `return elements_of(folder)` -> `return ()`."""
+    kill(begun(there))
+    there.slurm.set_starts(on=True)
+    assert there.score() == there.here.local
+    assert there.sizes == [3]
+
+
+def test_a_killed_run_leaves_ranges_which_the_next_run_takes_but_for_one_that_is_damaged(there: There) -> None:
+    """Red on: core/runs/partials.py: `hexdigest()}" != said["digest"]:` -> `hexdigest()}" == "":`."""
+    kill(begun(there))
+    there.slurm.set_starts(on=True)
+    there.slurm.wait(there.slurm.jobs[0]["number"], "COMPLETED", seconds=60)
+    (damaged,) = there.base.glob("runs/*/a1/t*/work/2.partial")
+    content = bytearray(damaged.read_bytes())
+    content[-100] ^= 1
+    damaged.write_bytes(content)
+    assert there.score() == there.here.local
+    assert there.sizes == [3, 1]
+
+
+def test_a_panel_that_changes_after_it_was_compared_is_refused_by_the_elements(there: There) -> None:
+    """Red on: core/runs/score_element.py: `return REFUSED` -> `pass`."""
+    there.slurm.set_starts(on=False)
+    with ThreadPoolExecutor() as pool:
+        scored = pool.submit(there.score)
+        while not there.slurm.jobs:
+            time.sleep(0.02)
+        with (there.panels / "small.psam").open("a") as file:
+            file.write("# more\n")
+        there.slurm.set_starts(on=True)
+        with pytest.raises(PlaceUnusable, match="small' there is another one"):
+            scored.result()
+
+
+def test_a_cluster_without_the_panel_the_code_or_the_very_same_of_either_is_refused(
+    there: There, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = there.user.folder / "bare python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    there.set_up(python=str(bare))
+    with pytest.raises(PlaceUnusable, match=r"bare python', cannot score: .*No module named 'sluiceway'"):
+        there.score()
+    there.set_up()
+    (there.panels / "small.pvar").rename(there.panels / "other.pvar")
+    with pytest.raises(PlaceUnusable, match="the panel cannot be read there: No such file"):
+        there.score()
+    (there.panels / "small.pvar").write_bytes(b"#CHROM\n")
+    with pytest.raises(PlaceUnusable, match="small' there is another one"):
+        there.score()
+    software = scoring_software()
+    software.environment["numpy"] = "0.1"
+    monkeypatch.setattr(score_element, "scoring_software", lambda: software)
+    with pytest.raises(PlaceUnusable, match="of another version: numpy differs"):
+        there.score()
+    assert there.slurm.jobs == []
