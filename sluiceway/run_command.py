@@ -17,6 +17,7 @@ from sluiceway.core.report import console
 
 if TYPE_CHECKING:
     from sluiceway.core.runs.folder import AttemptFolder
+    from sluiceway.core.runs.listing import Listed
     from sluiceway.core.runs.receipt import RunReceipt
     from sluiceway.core.runs.request import RunRequest
     from sluiceway.core.runs.run import Heard, Runs
@@ -82,21 +83,28 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
     console.for_remarks().print(told, markup=False, soft_wrap=True)
 
 
-def jobs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
+def jobs(
+    ask: Annotated[bool, typer.Option("--ask", help="Ask the clusters how far the runs there are.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
     """List the runs that were started from this machine, the latest first."""
     from rich.table import Table
 
     from sluiceway.core.runs import listing
     from sluiceway.core.runs.hosts import runs_here
 
-    listed = listing.every_run(runs_here())
+    runs = runs_here()
+    listed = listing.every_run(runs)
+    states = asyncio.run(_asked(runs, listed)) if ask else {}
     if as_json:
-        typer.echo(listing.as_json(listed))
+        found = json.loads(listing.as_json(listed))
+        typer.echo(json.dumps([{**each, "state": states.get(each["run_id"])} for each in found]))
         return
     table = Table("run", "attempt", "standing", "place", "staged at", "what")
     for each in listed:
         what = each.what.encode("utf-8", "replace").decode()
-        table.add_row(each.run_id, str(each.attempt), each.standing, each.place, each.at[:19], what)
+        standing = states.get(each.run_id, each.standing)
+        table.add_row(each.run_id, str(each.attempt), standing, each.place, each.at[:19], what)
     console.for_results().print(table)
 
 
@@ -210,6 +218,27 @@ async def _follow(runs: Runs, name: str) -> None:
         async for each in run.follow(attempt, job, host=host):
             if not isinstance(each, Ending):
                 _show(each, sys.stdout)
+
+
+async def _asked(runs: Runs, listed: list[Listed]) -> dict[str, str]:
+    """Ask every cluster for the states of the runs that are there, by the runs' names; who does not answer is told."""
+    from sluiceway.core.errors import SluicewayError
+    from sluiceway.core.runs.access import access_to
+    from sluiceway.core.runs.listing import Standing, attempt_of
+    from sluiceway.core.slurm.cluster import Known
+
+    states = {}
+    for each in (each for each in listed if each.standing is Standing.AWAY):
+        folder, _ = attempt_of(runs, each.run_id)
+        try:
+            access = await access_to(await asks.cluster(each.place), runs.clock)
+            answer = await access.cluster.find(folder.token)
+        except SluicewayError as error:
+            console.for_remarks().print(str(error), markup=False, soft_wrap=True)
+            continue
+        if isinstance(answer, Known) and answer.state is not None:
+            states[each.run_id] = str(answer.state)
+    return states
 
 
 async def _bring_logs(runs: Runs, attempt: AttemptFolder, where: str) -> None:

@@ -111,6 +111,8 @@ def test_a_command_that_is_killed_leaves_its_job_which_is_followed_and_cancelled
     name = typist.until_it_prints("began")
     running.send_signal(signal.SIGTERM)
     running.wait()
+    (asked,) = json.loads(typist.types("jobs", "--ask", "--json").stdout)
+    assert (asked["standing"], asked["state"]) == ("away", "RUNNING")
     beside = typist.types("shell", name, "--print")
     assert "srun --jobid=" in beside.stdout
     following = typist.starts("attach", name)
