@@ -29,6 +29,7 @@ def status(
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Tell of each output whether it is ok, stale, missing, damaged or failed; exits with 1 unless all are ok."""
+    from sluiceway.core.provenance.explain import Now
     from sluiceway.core.provenance.outputs import outputs_in
     from sluiceway.core.provenance.status import Effort, Status, status_of
 
@@ -37,7 +38,8 @@ def status(
     effort = Effort.QUICK if quick else Effort.FULL if full else Effort.USUAL
     with _here() as (ledger, cache):
         history = ledger.history()
-        found = [status_of(each, history=history, cache=cache, effort=effort) for each in outputs_in(_chosen(paths))]
+        now = Now(cache=cache)
+        found = [status_of(each, history=history, now=now, effort=effort) for each in outputs_in(_chosen(paths))]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], default=str))
     else:
@@ -87,7 +89,7 @@ def explain(
         if against is not None:
             other = manifests.read(manifests.path_of(against))
         else:
-            other = explaining.as_of_now(recorded, path, cache=cache)
+            other = explaining.Now(cache=cache).of(recorded, path)
     reasons = explaining.reasons(recorded, other)
     unseen = () if against is not None else explaining.unseen(recorded, path)
     if as_json:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,23 +41,53 @@ class Reason:
 def reasons(old: Manifest, new: Manifest) -> tuple[Reason, ...]:
     """Give every field that counts and differs between two manifests: what is done, then inputs, then software."""
     return tuple(
-        Reason(field=name, old=before, new=after, file=file)
+        Reason(field=name, old=before, new=after, file=file or _file_of(name))
         for name, before, after, file in _fields(old, new)
-        if canonical_json(before) != canonical_json(after)
+        if not _is_same(before, after)
     )
 
 
-def as_of_now(manifest: Manifest, output: Path, *, cache: Cache | None = None) -> Manifest:
-    """Give the manifest that the same work would have now: inputs, modules and distributions as they are.
+@dataclass(slots=True, kw_only=True)
+class Now:
+    """How inputs and software are now; each is looked at once, so this is not to be kept for long."""
 
-    What cannot be seen from here stays as it was: an input without a path, one that is not there any more, a module of
-    somebody else's.
-    """
-    inputs = None
-    if manifest.inputs is not None:
-        inputs = tuple(_input_now(each, output, cache) for each in manifest.inputs)
-    environment = _environment_now(manifest.environment)
-    return manifest.model_copy(update={"inputs": inputs, "environment": environment})
+    cache: Cache | None = None
+    _inputs: dict[Path, str | None] = field(default_factory=dict)
+    _modules: dict[str, str | None] = field(default_factory=dict)
+    _versions: dict[str, str | None] = field(default_factory=dict)
+
+    def of(self, manifest: Manifest, output: Path) -> Manifest:
+        """Give the manifest that the same work would have now: inputs, modules and distributions as they are.
+
+        What cannot be seen from here stays as it was: an input without a path, one that is not there any more, a module
+        of somebody else's.
+        """
+        inputs = None
+        if manifest.inputs is not None:
+            inputs = tuple(self._input(each, output) for each in manifest.inputs)
+        environment = self._environment(manifest.environment)
+        return manifest.model_copy(update={"inputs": inputs, "environment": environment})
+
+    def _input(self, recorded: Input, output: Path) -> Input:
+        if recorded.path is None or recorded.digest is None:
+            return recorded
+        path = place_of_input(output, recorded.path)
+        if path not in self._inputs:
+            self._inputs[path] = _version_there(path, self.cache)
+        return recorded.model_copy(update={"digest": self._inputs[path]}) if path.exists() else recorded
+
+    def _environment(self, environment: Environment) -> Environment:
+        update: dict[str, Mapping[str, str | None]] = {}
+        if environment.modules is not None:
+            for each in environment.modules.keys() - self._modules.keys():
+                self._modules[each] = _module_digest(each)
+            ours = {each: self._modules[each] for each in environment.modules if _is_ours(each)}
+            update["modules"] = {**environment.modules, **ours}
+        if environment.distributions is not None:
+            for each in environment.distributions.keys() - self._versions.keys():
+                self._versions[each] = _installed(each)
+            update["distributions"] = {each: self._versions[each] for each in environment.distributions}
+        return environment.model_copy(update=update)
 
 
 def unseen(manifest: Manifest, output: Path) -> tuple[str, ...]:
@@ -68,6 +99,20 @@ def unseen(manifest: Manifest, output: Path) -> tuple[str, ...]:
     )
 
 
+def _is_same(before: JsonValue, after: JsonValue) -> bool:
+    """Compare as JSON does: in Python, 1 is True and 1.0."""
+    if isinstance(before, str | None) or isinstance(after, str | None):
+        return before == after
+    return canonical_json(before) == canonical_json(after)
+
+
+@functools.cache
+def _file_of(name: str) -> str | None:
+    kind, _, module = name.partition(".")
+    file = _module_file(module) if kind == "modules" else None
+    return None if file is None else str(file)
+
+
 def _fields(old: Manifest, new: Manifest) -> Iterator[tuple[str, JsonValue, JsonValue, str | None]]:
     for name in ("output_id", "recipe", "universe"):
         yield name, getattr(old, name), getattr(new, name), None
@@ -76,9 +121,9 @@ def _fields(old: Manifest, new: Manifest) -> Iterator[tuple[str, JsonValue, Json
     yield from _inputs(old, new)
     for name in ("modules", "distributions"):
         before, after = getattr(old.environment, name) or {}, getattr(new.environment, name) or {}
-        for each in sorted({*before, *after}):
-            file = _module_file(each) if name == "modules" else None
-            yield f"{name}.{each}", before.get(each), after.get(each), None if file is None else str(file)
+        # Most often all are the same.
+        for each in sorted({*before, *after}) if before != after else ():
+            yield f"{name}.{each}", before.get(each), after.get(each), None
     yield "lock_digest", old.environment.lock_digest, new.environment.lock_digest, None
     for name in ("image", "digest"):
         yield f"container.{name}", getattr(old.container, name, None), getattr(new.container, name, None), None
@@ -130,43 +175,31 @@ def _digest(recorded: Input | None) -> str | None:
     return None if recorded is None else recorded.digest
 
 
-def _input_now(recorded: Input, output: Path, cache: Cache | None) -> Input:
-    if recorded.path is None or recorded.digest is None:
-        return recorded
-    path = place_of_input(output, recorded.path)
-    if not path.exists():
-        return recorded
+def _version_there(path: Path, cache: Cache | None) -> str | None:
     try:
-        return recorded.model_copy(update={"digest": version_at(path, cache)})
+        return version_at(path, cache) if path.exists() else None
     except (TreeUnreadable, ManifestBroken):
-        return recorded.model_copy(update={"digest": None})
+        return None
 
 
-def _environment_now(environment: Environment) -> Environment:
-    update: dict[str, Mapping[str, str | None]] = {}
-    if environment.modules is not None:
-        update["modules"] = {name: _module_now(name, digest) for name, digest in environment.modules.items()}
-    if environment.distributions is not None:
-        update["distributions"] = {name: _version_now(name) for name in environment.distributions}
-    return environment.model_copy(update=update)
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "sluiceway"
 
 
-def _module_now(name: str, recorded: str) -> str | None:
-    if name.partition(".")[0] != "sluiceway":
-        return recorded
+def _module_digest(name: str) -> str | None:
     file = _module_file(name)
     return None if file is None else digest_of_file(file)
 
 
 def _module_file(name: str) -> Path | None:
     """Give the file of a module of ours, without importing it."""
-    if name.partition(".")[0] != "sluiceway":
+    if not _is_ours(name):
         return None
     place = Path(sluiceway.__path__[0]).joinpath(*name.split(".")[1:])
     return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
-def _version_now(distribution: str) -> str | None:
+def _installed(distribution: str) -> str | None:
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -72,10 +72,16 @@ class History:
         self.entries = entries
         self.by_manifest = {each.manifest: each for each in entries}
         self._by_output = {each.output: each for each in entries}
+        self._real: dict[Path, Path] = {}
 
     def last_of(self, output: Path) -> Entry | None:
         """Give the last entry of the output at a place."""
-        return self._by_output.get(place_of(output))
+        if output.name == ".." or output.is_symlink():
+            return self._by_output.get(place_of(output))
+        # To resolve every name on the way again for each output takes longer than to read it.
+        if output.parent not in self._real:
+            self._real[output.parent] = output.parent.resolve()
+        return self._by_output.get(text_of(self._real[output.parent] / output.name))
 
     def previous_of(self, entry: Entry) -> str | None:
         """Give the digest of the manifest that was entered before this one."""

@@ -216,13 +216,21 @@ def read(path: Path) -> Manifest:
     return decoded(content, path)
 
 
-def decoded(content: bytes, path: Path) -> Manifest:
-    """Give the manifest of which these are the file's bytes; the path is for whoever is told that it is none."""
+def decoded(content: bytes, path: Path, *, is_ours: bool = False) -> Manifest:
+    """Give the manifest of which these are the file's bytes.
+
+    Args:
+        content: The bytes.
+        path: The file, for whoever is told that it is no manifest.
+        is_ours: Whether it is known that we wrote these very bytes, so that not every field needs to be compared.
+    """
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         places = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()[:3])
         raise ManifestBroken(path=path, reason=places) from error
+    if is_ours:
+        return manifest
     changed = _differences(manifest.model_dump(mode="json"), json.loads(content), where="")
     if changed:
         raise ManifestBroken(path=path, reason=f"these fields are missing or not as written: {', '.join(changed[:3])}")

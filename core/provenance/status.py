@@ -13,9 +13,9 @@ from sluiceway.core.provenance.verify import Depth, Flaw, Verifier
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluiceway.core.provenance.explain import Now
     from sluiceway.core.provenance.ledger import History
     from sluiceway.core.provenance.manifest import Manifest
-    from sluiceway.core.provenance.tree import Cache
 
 
 class Status(StrEnum):
@@ -56,11 +56,11 @@ class OutputStatus:
     target: Path | None = None
 
 
-def status_of(output: Path, *, history: History, cache: Cache | None, effort: Effort = Effort.USUAL) -> OutputStatus:
+def status_of(output: Path, *, history: History, now: Now, effort: Effort = Effort.USUAL) -> OutputStatus:
     """Tell the state of an output."""
     if output.is_symlink() and output.exists():
         return OutputStatus(output=output, status=Status.ALIAS, target=output.resolve())
-    verifier = Verifier(history=history, cache=cache, depth=Depth.FULL if effort is Effort.FULL else Depth.FAST)
+    verifier = Verifier(history=history, cache=now.cache, depth=Depth.FULL if effort is Effort.FULL else Depth.FAST)
     manifest, found = verifier.manifest(output)
     if manifest is None:
         gone = found[0].flaw is Flaw.MISSING_MANIFEST
@@ -74,11 +74,11 @@ def status_of(output: Path, *, history: History, cache: Cache | None, effort: Ef
         return _status(output, manifest, Status.DAMAGED, *map(str, found))
     if manifest.ending.status == "failed":
         return _status(output, manifest, Status.FAILED, _ending(manifest))
-    return _staleness(output, manifest, cache)
+    return _staleness(output, manifest, now)
 
 
-def _staleness(output: Path, manifest: Manifest, cache: Cache | None) -> OutputStatus:
-    reasons = explain.reasons(manifest, explain.as_of_now(manifest, output, cache=cache))
+def _staleness(output: Path, manifest: Manifest, now: Now) -> OutputStatus:
+    reasons = explain.reasons(manifest, now.of(manifest, output))
     return OutputStatus(
         output=output,
         status=Status.STALE if reasons else Status.OK,

@@ -125,7 +125,7 @@ def listing(path: Path, looking: Looking | None = None) -> list[Entry]:
     """Give everything in a tree with its digest, the root first, then by name."""
     looking = looking or Looking()
     try:
-        found = sorted(_walk(os.path.realpath(os.fsencode(path)), looking.leave_out), key=lambda each: each.name)
+        found = sorted(_walk(_real(os.fsencode(path)), looking.leave_out), key=lambda each: each.name)
         files = [each for each in found if each.kind is Kind.FILE]
         read = dict(zip((each.name for each in files), _digests(files, looking), strict=True))
         return _folded(found, read)
@@ -190,6 +190,10 @@ def _entry(found: _Found, read: Mapping[bytes, FileDigests], children: Mapping[b
             return Entry(name=found.name, kind=Kind.LINK, digest=digest_of_link(_target(found.path)))
         case Kind.FOLDER:
             return Entry(name=found.name, kind=Kind.FOLDER, digest=digest_of_folder(children))
+
+
+def _real(path: bytes) -> bytes:
+    return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114 - bytes
 
 
 def _target(path: bytes) -> bytes:

@@ -113,7 +113,7 @@ class Verifier:
             return None, [_finding(Flaw.MISSING_MANIFEST, output, place, expected, None, said)]
         digest = digest_of_bytes(content)
         try:
-            manifest = manifests.decoded(content, place)
+            manifest = manifests.decoded(content, place, is_ours=digest in self.history.by_manifest)
         except ManifestBroken as error:
             return None, [_finding(Flaw.BROKEN_MANIFEST, output, place, expected, digest, f"is none: {error.reason}")]
         return manifest, self._entered(output, digest, last)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sluiceway.core.provenance.explain import Now
 from sluiceway.core.provenance.ledger import Ledger
 from sluiceway.core.provenance.manifest import Ending, Manifest
 from sluiceway.core.provenance.seal import seal
@@ -58,4 +59,4 @@ class Project:
         return [each.flaw.value for each in self.findings(*outputs, depth=depth)]
 
     def status(self, output: Path, effort: Effort = Effort.USUAL) -> OutputStatus:
-        return status_of(output, history=self.ledger.history(), cache=self.cache, effort=effort)
+        return status_of(output, history=self.ledger.history(), now=Now(cache=self.cache), effort=effort)

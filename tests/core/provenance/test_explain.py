@@ -115,7 +115,7 @@ def test_now_is_what_inputs_modules_and_versions_are(tmp_path: Path) -> None:
     project.seal("up", {"x": "1"})
     output = project.seal("out", {"y": "2"}, inputs=inputs)
     recorded = BASE.model_copy(update={"inputs": inputs})
-    now = explain.as_of_now(recorded, output)
+    now = explain.Now().of(recorded, output)
     assert [each.digest for each in now.inputs or ()] == [project.ledger.history().entries[0].data_version, A]
     assert now.environment.modules != recorded.environment.modules
     assert now.environment.distributions != recorded.environment.distributions
