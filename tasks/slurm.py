@@ -30,7 +30,7 @@ from prefect.utilities.engine import resolve_inputs_sync
 from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.runs import run
 from sluiceway.core.runs.array import Arrays
-from sluiceway.core.runs.function import STANDS_FOR, Calls, Item, answer_of
+from sluiceway.core.runs.function import STANDS_FOR, Calls, Item, answer_of, has_returned
 from sluiceway.core.runs.hosts import array_host_at, host_at, runs_here
 from sluiceway.core.runs.place import Local, Place, parse
 from sluiceway.core.runs.receipt import RunReceipt
@@ -238,9 +238,11 @@ def _item(function: Callable[..., Any], given: dict[str, Any]) -> Item:
 
 def _answer_in(receipt: RunReceipt) -> Any:
     """Give what the function returned or raise what it raised; raise RunFailed where it came to neither."""
-    if not receipt.outputs:
+    answers = [receipt.path(each) for each in receipt.outputs]
+    # A job that was ended after it had answered has not succeeded all the same.
+    if not answers or (has_returned(answers[0]) and not receipt.succeeded):
         raise receipt.failure
-    return answer_of(receipt.path(receipt.outputs[0]), receipt.failure)
+    return answer_of(answers[0], receipt.failure)
 
 
 def _show_events() -> None:

@@ -28,7 +28,7 @@ from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import Element
 from sluiceway.core.runs.run import Ear, Line, nobody
 from sluiceway.core.slurm.job import Array, Ending
-from sluiceway.core.store.durable import write_whole
+from sluiceway.core.store.durable import content_of, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -135,11 +135,11 @@ def keep_elements(attempt: Attempt, **asked: Any) -> None:
 
 
 def kept_elements(folder: AttemptFolder) -> dict[str, Any]:
-    """Read what was written down when the attempt was staged."""
-    return dict(json.loads(Path(folder.elements).read_bytes()))
+    """Read what was written down when the attempt was staged; of one that is no array, it has no elements."""
+    return dict(json.loads(content_of(Path(folder.elements)) or b'{"elements": []}'))
 
 
 def elements_of(folder: AttemptFolder) -> tuple[Element, ...]:
-    """Give the elements of an attempt that was staged."""
+    """Give the elements of an attempt that was staged; none where it is no array, or itself an element."""
     kept = kept_elements(folder)["elements"]
     return tuple(Element(arguments=tuple(each["arguments"]), outputs=tuple(each["outputs"])) for each in kept)

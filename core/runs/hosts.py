@@ -13,7 +13,6 @@ from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.runs.access import access_to
 from sluiceway.core.runs.clusters import FILE, ClusterSettings, cluster_in_file
 from sluiceway.core.runs.local_array import LocalArray
-from sluiceway.core.runs.local_job import LocalJob
 from sluiceway.core.runs.place import Cluster, Dask, Local, Place
 from sluiceway.core.runs.run import Runs
 from sluiceway.core.runs.slurm_array import SlurmArray
@@ -56,7 +55,7 @@ async def host_at(
     """
     match place:
         case Local():
-            yield LocalJob(runs.home.absolute(), shell=LocalShell(), clock=runs.clock)
+            yield LocalArray(runs.home.absolute(), shell=LocalShell(), clock=runs.clock)
         case Dask():
             raise PlaceUnusable(place=str(place), reason="Dask runs functions, and this is a script")
         case Cluster():

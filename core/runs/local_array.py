@@ -32,7 +32,7 @@ _LARGEST = 1000
 
 
 class LocalArray(LocalJob, ArrayHost):
-    """This machine as a place for arrays."""
+    """This machine as a place for arrays, and for attempts that are none."""
 
     def __init__(self, home: Path, *, shell: Shell, clock: Clock, at_once: int | None = None) -> None:
         """Keep runs below this folder; run so many elements at once, by default one for each processor."""
@@ -46,19 +46,21 @@ class LocalArray(LocalJob, ArrayHost):
     async def stage(self, attempt: Attempt) -> None:
         """Write the attempt's files, and which element does what."""
         await super().stage(attempt)
-        await asyncio.to_thread(keep_elements, attempt)
+        if attempt.elements:
+            await asyncio.to_thread(keep_elements, attempt)
 
     async def find(self, folder: AttemptFolder) -> JobId | None:
         """Give the process of an element, or of the first one that has any."""
-        if folder.index is not None:
-            return await super().find(folder)
         elements = await asyncio.to_thread(elements_of, folder)
+        if not elements:
+            return await super().find(folder)
         found = [await super(LocalArray, self).find(folder.element(index)) for index in range(len(elements))]
         return next((each for each in found if each is not None), None)
 
     async def submit(self, attempt: Attempt) -> JobId:
         """Start an element; of a whole array, name whoever starts them: this process."""
-        return await super().submit(attempt) if attempt.folder.index is not None else JobId(os.getpid())
+        is_whole = attempt.elements and attempt.folder.index is None
+        return JobId(os.getpid()) if is_whole else await super().submit(attempt)
 
     async def watch_elements(self, attempt: Attempt, job: JobId) -> AsyncIterator[Seen]:  # noqa: ARG002 - see submit
         """Run the elements, so many at once, and tell what becomes of each."""
@@ -83,10 +85,10 @@ class LocalArray(LocalJob, ArrayHost):
 
     async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
         """End an element, or all of them; none of those that wait starts any more."""
-        if folder.index is not None:
+        elements = await asyncio.to_thread(elements_of, folder)
+        if not elements:
             await super().cancel(folder, job)
-            return
-        for index in range(len(await asyncio.to_thread(elements_of, folder))):
+        for index in range(len(elements)):
             element = folder.element(index)
             started = await self.find(element)
             if started is not None:

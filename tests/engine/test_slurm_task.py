@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from prefect import flow, unmapped
@@ -55,7 +55,7 @@ counted = slurm_task()(called.counted)
 
 
 def test_a_task_works_without_a_server_and_its_function_without_a_place() -> None:
-    assert shifted.fn(Point(1), by=2) == Point(3)
+    assert assert_type(shifted.fn(Point(1), by=2), Point) == Point(3)
     assert shifted.function(Point(1)) == Point(2)
 
 

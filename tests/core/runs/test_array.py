@@ -18,10 +18,11 @@ from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.runs.answers import Answer
 from sluiceway.core.runs.array import Arrays
 from sluiceway.core.runs.function import Calls, Item
+from sluiceway.core.runs.hosts import host_at
 from sluiceway.core.runs.local_array import LocalArray
 from sluiceway.core.runs.messages import Progress
 from sluiceway.core.runs.place import Local
-from sluiceway.core.runs.run import Line
+from sluiceway.core.runs.run import Line, cancel
 from tests.conftest import ROOT
 from tests.core.runs import called
 from tests.core.runs.called import Odd
@@ -71,6 +72,7 @@ async def test_an_item_that_raises_fails_alone_and_is_made_again_alone(here: Her
 
 
 async def test_an_element_that_is_killed_fails_its_items_alone(here: Here) -> None:
+    """Red on: core/runs/array.py: `if number not in done]` -> `]`."""
     asked = mapped(called.killed_once, range(4), str(here.folder / "count"))
     found = await arrays(here).answers(asked)
     assert values(found) == [0, 1, RunFailed, 3]
@@ -81,12 +83,29 @@ async def test_an_element_that_is_killed_fails_its_items_alone(here: Here) -> No
 
 
 async def test_a_damaged_answer_is_made_again(here: Here) -> None:
+    """Red on: core/runs/answers.py: `digest_of_file(path) == output.digest and has_returned(path)` -> `True`."""
     asked = mapped(called.counted, range(3), str(here.folder / "count"))
     found = await arrays(here).answers(asked)
     assert found[1].path
     found[1].path.write_bytes(b"{}")
     assert values(await arrays(here).answers(asked)) == [0, 10, 20]
     assert sorted((here.folder / "count").read_text().split()) == ["0", "1", "1", "2"]
+
+
+async def test_a_cancelled_array_ends_and_starts_nothing_more(here: Here) -> None:
+    asked = mapped(called.counted_slowly, range(6), str(here.folder / "count"))
+    folder = here.runs.folder(asked.array_request().key).attempt(1)
+    making = asyncio.create_task(arrays(here, at_once=2).answers(asked))
+    async with asyncio.timeout(60):
+        while not (here.folder / "count").exists():
+            await asyncio.sleep(0.02)
+    async with host_at(Local(), here.runs) as host:
+        job = await host.find(folder)
+        assert job is not None
+        await cancel(folder, job, runs=here.runs, host=host)
+    found = values(await making)
+    assert found[-1] is RunFailed
+    assert found.count(RunFailed) >= 2
 
 
 async def test_no_more_run_at_once_than_was_said(here: Here) -> None:

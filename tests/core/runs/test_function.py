@@ -199,12 +199,14 @@ if __name__ == "__main__":
 
 def test_a_script_and_the_modules_beside_it_travel(user: User) -> None:
     """The second process reads the answer that the first one got; a changed helper is called anew."""
-    user.write("script.py", SCRIPT)
-    command = [sys.executable, "script.py", str(user.folder / "state")]
+    own = user.folder / "-a b'$(id)\n\udcff"
+    own.mkdir()
+    (own / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(own / "script.py"), str(user.folder / "state")]
     (user.folder / "state").mkdir()
 
     def printed(helper: str) -> str:
-        user.write("helper.py", helper)
+        (own / "helper.py").write_text(helper)
         env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
 

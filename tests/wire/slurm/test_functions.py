@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from sluiceway.core.runs.slurm_array import SlurmArray
 from tests.core.runs import called
 from tests.core.runs.called import Odd, Point
 from tests.core.runs.test_array import values
+from tests.core.runs.test_function import STRANGE
 from tests.fake_slurm.slurm import FakeSlurm
 from tests.wire.slurm.conftest import FastClock, Line
 from tests.wire.slurm.test_runs import PLACE, There
@@ -69,6 +71,7 @@ async def test_so_many_run_at_once_as_was_said(there: There, slurm: FakeSlurm) -
 
 
 async def test_a_killed_element_is_made_again_alone(there: There, slurm: FakeSlurm) -> None:
+    """Red on: core/runs/array.py: `if number not in done]` -> `]`."""
     asked = mapped(called.killed_once, range(4), str(there.folder / "count"))
     found = await answers(there, asked)
     assert values(found) == [0, 1, RunFailed, 3]
@@ -77,6 +80,15 @@ async def test_a_killed_element_is_made_again_alone(there: There, slurm: FakeSlu
     assert values(await answers(there, asked)) == [0, 1, 2, 3]
     assert sorted((there.folder / "count").read_text().split()) == ["0", "1", "2", "2", "3"]
     assert len(slurm.jobs) == 5
+
+
+async def test_strange_texts_reach_a_function_on_a_node(there: There) -> None:
+    sent = {f"A {name} \udcff": name for name in STRANGE if "\0" not in name}
+    items = [Item(arguments=(list(sent),))]
+    asked = Calls(function=called.variables, items=items, python=sys.executable, variables=sent)
+    (found,) = await answers(there, asked)
+    assert found.value() == [os.fsencode(each) for each in sent.values()]
+    assert values(await answers(there, mapped(called.same, STRANGE), pack=5)) == STRANGE
 
 
 async def test_an_item_that_raises_fails_alone(there: There) -> None:
@@ -100,6 +112,9 @@ async def test_who_stops_waiting_for_an_array_finds_it_again(there: There, slurm
 
 
 async def test_an_array_that_was_cut_off_at_every_turn_is_one_array(there: There, slurm: FakeSlurm) -> None:
+    """Red on: core/runs/slurm_array.py: `await self._transfer.ask(command)` -> `await
+    self._access.shell.run(command)`.
+    """
     asked = mapped(called.counted, range(3), str(there.folder / "count"))
     there.line.cut_before = there.line.cut_after = 2
     assert values(await answers(there, asked)) == [0, 10, 20]
