@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from sluiceway.core import settings
 from sluiceway.core.errors import ClusterInvalid, PlaceUnusable
 from sluiceway.core.remote.login import Login
-from sluiceway.core.slurm.resources import Resources
+from sluiceway.core.slurm.resources import Component, Resources
 from sluiceway.core.slurm.watcher import Pace
 
 if TYPE_CHECKING:
@@ -102,11 +102,20 @@ class ClusterSettings(ClusterFields):
         >>> ClusterSettings(resources=usual).resources_for(Resources(memory="9G")).options
         ('--mem=9216M', '--time=0-01:00:00', '--partition=long')
         """
-        usual, asked = (each.model_dump(exclude_unset=True, exclude_none=True) for each in (self.resources, wish))
-        if {"memory", "memory_per_cpu"} & asked.keys():
-            usual = {name: value for name, value in usual.items() if name not in {"memory", "memory_per_cpu"}}
-        extra = {**usual.get("extra_sbatch", {}), **asked.get("extra_sbatch", {})}
-        return Resources.model_validate({**usual, **asked, "extra_sbatch": extra})
+        usual = self.resources.model_dump(exclude_unset=True, exclude_none=True)
+        merged = Resources.model_validate(_over(usual, wish))
+        usual = {name: value for name, value in usual.items() if name in Component.model_fields}
+        components = tuple(Component.model_validate(_over(usual, each)) for each in merged.components)
+        return merged.model_copy(update={"components": components}) if components else merged
+
+
+def _over(usual: dict[str, Any], wish: Component) -> dict[str, Any]:
+    """Give a wish, and what is usual where it says nothing."""
+    asked = wish.model_dump(exclude_unset=True, exclude_none=True)
+    if {"memory", "memory_per_cpu"} & asked.keys():
+        usual = {name: value for name, value in usual.items() if name not in {"memory", "memory_per_cpu"}}
+    extra = {**usual.get("extra_sbatch", {}), **asked.get("extra_sbatch", {})}
+    return {**usual, **asked, "extra_sbatch": extra}
 
 
 def cluster_in_file(name: str, file: Path) -> ClusterSettings:

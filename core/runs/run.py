@@ -253,7 +253,9 @@ async def run(  # noqa: PLR0913 - one per choice of whoever asks
             return receipt
         ending = await await_end(staged, job, host=host, heard=heard)
         receipt = await collect(staged, ending, runs=runs, host=host)
-        again = retries and await next_attempt(receipt, folder=staged.folder, host=host, policy=retries)
+        again = None
+        if retries is not None:
+            again = await next_attempt(receipt, folder=staged.folder, host=host, policy=retries)
         if again is None:
             return receipt
         await heard(LogLine(text=again.why, level="warning"))

@@ -12,7 +12,8 @@ import json
 import logging
 import shutil
 from contextlib import aclosing
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 
@@ -22,10 +23,11 @@ from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.host import JobHost, News, Waiting, staged_files, unchanged
 from sluiceway.core.runs.retries import kept_change
 from sluiceway.core.runs.transfer import Transfer, kept_name
+from sluiceway.core.slurm import commands
 from sluiceway.core.slurm.cluster import Known
-from sluiceway.core.slurm.job import JobId, JobSpec
+from sluiceway.core.slurm.job import Dependency, Ending, EndingKind, JobId, JobSpec
 from sluiceway.core.slurm.parse import Unreachable
-from sluiceway.core.slurm.resources import Resources
+from sluiceway.core.slurm.resources import Resources, format_walltime
 from sluiceway.core.slurm.watched import Ended, LogGrew, StateSeen, Unanswered
 from sluiceway.core.store.durable import Storing, content_of, write_whole
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.host import Attempt
     from sluiceway.core.runs.request import Content
     from sluiceway.core.slurm.cluster import Estimate
-    from sluiceway.core.slurm.job import Ending
     from sluiceway.core.slurm.usage import JobUsage
     from sluiceway.core.slurm.watched import Change
 
@@ -97,7 +98,8 @@ class SlurmJob(JobHost):
                 # Staged by somebody who was stopped before this, and may have wished for something else.
                 await asyncio.to_thread(_keep_resources, folder, self._asked_by(folder))
             job = await self._submit_now(attempt)
-            written = json.dumps({"job": job.number, "cluster": job.cluster}).encode()
+            at = self._access.clock.now().isoformat()
+            written = json.dumps({"job": job.number, "cluster": job.cluster, "at": at}).encode()
             await asyncio.to_thread(write_whole, Path(folder.job), written)
         return job
 
@@ -113,11 +115,26 @@ class SlurmJob(JobHost):
 
     async def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
         """Tell what becomes of the job, from its first byte on, and then how it ended."""
-        async with aclosing(self._access.watcher.follow(self.spec(folder), job)) as changes:
-            async for change in changes:
-                seen = told_by(change, folder)
-                if seen is not None:
-                    yield seen
+        limit = self.asked(folder).queue_limit
+        giving_up = None if limit is None else asyncio.create_task(self._give_up(folder, job, limit))
+        try:
+            async with aclosing(self._access.watcher.follow(self.spec(folder), job)) as changes:
+                async for change in changes:
+                    seen = told_by(change, folder)
+                    if isinstance(seen, Ending) and giving_up is not None and giving_up.done():
+                        seen = _given_up(seen, limit)
+                    if seen is not None:
+                        yield seen
+        finally:
+            if giving_up is not None:
+                giving_up.cancel()
+
+    async def _give_up(self, folder: AttemptFolder, job: JobId, limit: timedelta) -> None:
+        """Cancel the job where it still waits after so long; time in which it runs is not Slurm's to count here."""
+        submitted = await asyncio.to_thread(_submitted, folder)
+        waited = self._access.clock.now() - submitted if submitted else timedelta()
+        await self._access.clock.sleep(max(limit - waited, timedelta()))
+        await self._transfer.ask(commands.give_up(job))
 
     def asked(self, folder: AttemptFolder) -> Resources:
         """Give what an attempt asks for; of one that was staged, that stands in its folder."""
@@ -170,6 +187,8 @@ class SlurmJob(JobHost):
             token=folder.token,
             comment=folder.comment,
             resources=asked,
+            components=asked.components,
+            dependencies=() if asked.dependency is None else Dependency.parse(asked.dependency),
             signal_lead=asked.warning,
             command=(self._access.settings.python, "-I", str(there.jobside), str(there.path)),
             folder=there.path,
@@ -241,6 +260,20 @@ def _written_job(folder: AttemptFolder) -> JobId | None:
         return None
     written = json.loads(content)
     return JobId(int(written["job"]), cluster=written["cluster"])
+
+
+def _submitted(folder: AttemptFolder) -> datetime | None:
+    """Read when the job was submitted, as this machine's clock had it."""
+    written = json.loads(content_of(Path(folder.job)) or b"{}")
+    return datetime.fromisoformat(written["at"]) if "at" in written else None
+
+
+def _given_up(ending: Ending, limit: timedelta | None) -> Ending:
+    """Say of a job that was cancelled before it ran why that was."""
+    if ending.kind is not EndingKind.CANCELLED or ending.outcome is not None or limit is None:
+        return ending
+    waited = f"it had waited in the queue for {format_walltime(limit)}, which is as long as it may"
+    return replace(ending, evidence=f"{waited}; {ending.evidence}")
 
 
 def _declared(folder: AttemptFolder, name: PurePosixPath) -> str | None:

@@ -232,6 +232,11 @@ def account(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
     return Command.script(_ACCOUNT, cluster, ",".join(map(str, jobs)), ACCOUNT_FIELDS)
 
 
+def give_up(job: JobId) -> Command:
+    """Cancel a job if it still waits, and leave it alone if it runs."""
+    return Command.of("scancel", *(("-M", job.cluster) if job.cluster else ()), "--state=PENDING", str(job))
+
+
 def release(token: str) -> Command:
     """Cancel our jobs of that name, whatever their ids."""
     return Command.of("scancel", f"--name={token}", "--me")

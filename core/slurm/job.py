@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import PurePosixPath
 
-    from sluiceway.core.slurm.resources import Resources
+    from sluiceway.core.slurm.resources import Component, Resources
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -193,6 +193,22 @@ class Dependency:
     kind: DependencyKind
     job: JobId
 
+    @classmethod
+    def parse(cls, text: str) -> tuple[Dependency, ...]:
+        """Read dependencies that must all be met, as sbatch takes them.
+
+        >>> [str(each) for each in Dependency.parse("afterok:812:813_4,afterany:9")]
+        ['afterok:812', 'afterok:813_4', 'afterany:9']
+        """
+        found = []
+        for part in text.split(","):
+            kind, *jobs = part.split(":")
+            if kind not in set(DependencyKind) or not jobs:
+                reason = f"write one of {', '.join(DependencyKind)}, a colon and ids of jobs"
+                raise ResourcesInvalid(option="dependency", value=text, reason=reason)
+            found += [cls(DependencyKind(kind), JobId.parse(job)) for job in jobs]
+        return tuple(found)
+
     def __str__(self) -> str:
         """Write it as sbatch takes it."""
         return f"{self.kind}:{self.job}"
@@ -217,7 +233,7 @@ class JobSpec:
     outcome: PurePosixPath
     messages: PurePosixPath | None = None
     array: Array | None = None
-    components: tuple[Resources, ...] = ()
+    components: tuple[Component, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     signal_lead: timedelta | None = None
     requeue: bool = False

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -37,9 +37,8 @@ _FIELD_OF_OPTION = {
     "ntasks-per-node": "tasks_per_node",
     "mem": "memory",
     "mem-per-cpu": "memory_per_cpu",
+    "signal": "warning",
 }
-# The order for a job says how it behaves (JobSpec), for Slurm would take these for each component of it.
-_NO_OPTIONS = frozenset({"exclusive", "extra_sbatch", "warning"})
 _LONG_NAME = re.compile(r"[a-z][a-z0-9]+(?:-[a-z0-9]+)*")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -135,7 +134,7 @@ Gpus = Annotated[Name, BeforeValidator(lambda given: str(given) if isinstance(gi
 Count = Annotated[int, Field(ge=1)]
 
 
-class Resources(BaseModel):
+class Component(BaseModel):
     """What one job, or one component of a heterogeneous job, asks for; what is not said is left to the cluster."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -149,9 +148,6 @@ class Resources(BaseModel):
     gpus: Gpus | None = Field(default=None, description="GPUs in all: a number, or type:number.")
     gres: Name | None = Field(default=None, description="Generic resources on each node, such as gpu:a100:2.")
     time: Walltime | None = Field(default=None, description="The time limit, such as 2h or 1-12:00:00.")
-    warning: Walltime | None = Field(
-        default=None, description="How long before the time limit the payload gets the signal USR1, such as 5m."
-    )
     partition: Name | None = None
     account: Name | None = None
     qos: Name | None = None
@@ -176,7 +172,7 @@ class Resources(BaseModel):
         return given
 
     @model_validator(mode="after")
-    def _require_sense(self) -> Resources:
+    def _require_sense(self) -> Self:
         if self.memory is not None and self.memory_per_cpu is not None:
             reason = "it excludes memory; give one of the two"
             raise ResourcesInvalid(option="memory_per_cpu", value=str(self.memory_per_cpu), reason=reason)
@@ -189,9 +185,9 @@ class Resources(BaseModel):
         """Every option as sbatch takes it, one word each; none is quoted yet."""
         option_of_field = {field: option for option, field in _FIELD_OF_OPTION.items()}
         words = []
-        for name in type(self).model_fields:
+        for name in Component.model_fields:
             value = getattr(self, name)
-            if name not in _NO_OPTIONS and value is not None:
+            if name not in ("exclusive", "extra_sbatch") and value is not None:
                 written = format_walltime(value) if isinstance(value, timedelta) else str(value)
                 words.append(f"--{option_of_field.get(name, name)}={written}")
         free: dict[str, str | int | bool] = {"exclusive": self.exclusive, **self.extra_sbatch}
@@ -199,6 +195,23 @@ class Resources(BaseModel):
             f"--{name}" if value is True else f"--{name}={value}" for name, value in free.items() if value is not False
         ]
         return tuple(words)
+
+
+class Resources(Component):
+    """What a job asks for, and how it is to wait: what is said here of the whole is an option of no component."""
+
+    warning: Walltime | None = Field(
+        default=None, description="How long before the time limit the payload gets the signal USR1, such as 5m."
+    )
+    queue_limit: Walltime | None = Field(
+        default=None, description="How long it may wait in the queue before it is given up, such as 6h."
+    )
+    dependency: Name | None = Field(
+        default=None, description="Jobs that it waits for, as sbatch takes them, such as afterok:812:813."
+    )
+    components: tuple[Component, ...] = Field(
+        default=(), description="The further components of a heterogeneous job; this is the first."
+    )
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

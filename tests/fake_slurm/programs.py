@@ -284,8 +284,10 @@ def _scancel(store: Store, arguments: list[str]) -> str:
     with store.changed() as state:
         _require_controller(state, "scancel: error: slurm_kill_job")
         wanted = [each for each in arguments if not each.startswith("-")]
+        states = [each.partition("=")[2] for each in arguments if each.startswith("--state=")]
         for job in state["jobs"]:
-            if not any(matches(job, each) for each in wanted) or job["state"] in FINAL:
+            is_meant = any(matches(job, each) for each in wanted) and job["state"] in (states or [job["state"]])
+            if not is_meant or job["state"] in FINAL:
                 continue
             if job["state"] == "RUNNING" and job["pid"]:
                 job["doom"] = "CANCELLED"

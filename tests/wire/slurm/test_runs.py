@@ -301,3 +301,30 @@ async def test_an_attempt_that_was_staged_and_left_asks_for_what_is_wished_now(t
     assert (receipt.succeeded, receipt.attempt) == (True, 1)
     attempt = there.runs.folder(request.key).attempt(1)
     assert there.host().spec(attempt).resources.options == ("--mem=1024M",)
+
+
+async def test_a_job_that_waits_too_long_is_given_up_and_says_so(there: There, slurm: FakeSlurm) -> None:
+    slurm.set_starts(on=False)
+    receipt = await there.run(there.request("true"), queue_limit="1m")
+    assert receipt.ending is EndingKind.CANCELLED
+    assert "it had waited in the queue for 0-00:01:00" in receipt.why
+
+
+async def test_time_in_which_a_job_runs_is_not_time_in_the_queue(there: There) -> None:
+    receipt = await there.run(there.request("sleep 2; echo done"), queue_limit="20s")
+    assert (receipt.succeeded, receipt.stdout.read_text()) == (True, "done\n")
+
+
+async def test_a_job_whose_dependency_can_never_be_met_ends_and_says_so(there: There) -> None:
+    failed = await there.run(there.request("exit 3"))
+    receipt = await there.run(there.request("echo never"), dependency=f"afterok:{failed.job_id}")
+    assert receipt.ending is EndingKind.CANCELLED
+    assert "DependencyNeverSatisfied" in receipt.why
+
+
+async def test_components_ask_for_what_is_usual_there_too(there: There) -> None:
+    usual = Resources(partition="long", memory="1G", queue_limit="1h")
+    settings = clusters.ClusterSettings(resources=usual)
+    asked = settings.resources_for(Resources.model_validate({"cpus": 2, "components": [{"memory_per_cpu": "2G"}]}))
+    assert [each.options for each in asked.components] == [("--mem-per-cpu=2048M", "--partition=long")]
+    assert asked.queue_limit == usual.queue_limit

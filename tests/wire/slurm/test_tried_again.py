@@ -62,7 +62,9 @@ async def after(there: There, slurm: FakeSlurm, text: str, happen: Happen, **wis
 
 
 async def test_a_job_over_its_memory_is_asked_for_with_more(there: There, slurm: FakeSlurm) -> None:
-    """Red on: core/runs/retries.py: `EndingKind.OUT_OF_MEMORY: _more_memory,` -> ``."""
+    """Red on: core/runs/retries.py: `EndingKind.OUT_OF_MEMORY: _more_memory,`
+    -> `EndingKind.OUT_OF_MEMORY: _elsewhere,`.
+    """
     receipt = await after(there, slurm, SLOW_AT_FIRST, FakeSlurm.run_over_memory, memory="200M")
     assert (receipt.succeeded, receipt.attempt) == (True, 2)
     assert "--mem=400M" in batch_script(there, receipt)
@@ -73,7 +75,9 @@ async def test_a_job_over_its_memory_is_asked_for_with_more(there: There, slurm:
 
 
 async def test_a_node_that_failed_is_left_out(there: There, slurm: FakeSlurm) -> None:
-    """Red on: core/runs/retries.py: `EndingKind.NODE_FAILURE: _elsewhere,` -> ``."""
+    """Red on: core/runs/retries.py: `EndingKind.NODE_FAILURE: _elsewhere,`
+    -> `EndingKind.NODE_FAILURE: _more_time,`.
+    """
     receipt = await after(there, slurm, SLOW_AT_FIRST, lambda slurm, job: slurm.finish(job, "NODE_FAIL"))
     assert (receipt.succeeded, receipt.attempt) == (True, 2)
     assert "--exclude=node1" in batch_script(there, receipt)
@@ -151,6 +155,8 @@ async def test_what_was_decided_before_a_crash_holds_after_it(there: There, slur
 
 
 async def test_what_slurm_refuses_the_second_time_leaves_the_first_failure(there: There, slurm: FakeSlurm) -> None:
+    """Red on: core/runs/run.py: `if receipt is None: raise` -> `raise`."""
+
     def happen(slurm: FakeSlurm, job: int) -> None:
         slurm.refuse("Memory specification can not be satisfied")
         slurm.run_over_memory(job)
