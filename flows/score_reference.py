@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from prefect import flow
 
+from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.checkout import require_one_tree
 from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.policy import NAMED, Policy
@@ -54,8 +55,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         population: The sample file's column of populations, where it is not found by its name.
         unrelated: A list of people to leave out of the distributions as relatives.
         limit: Only the first so many scoring files.
-        on: Where ranges are scored: local, dask (workers on this machine), or dask:ADDRESS of a scheduler whose workers
-            see the same files.
+        on: Where ranges are scored: local, dask (workers on this machine), dask:ADDRESS of a scheduler whose workers
+            see the same files, or the name of a Slurm cluster.
         workers: Threads, or Dask's workers on this machine.
         memory: How much memory to take, such as 16G; by default most of what there is.
         use_cache: Take results that are there already instead of scoring again.
@@ -91,7 +92,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     )
     place = parse(on)
     progress = ProgressArtifacts(clock, key="reference-scores")
-    with exclusive(out, purpose="score"), scorer_at(place, workers=workers) as scorer:
+    at_place = scorer_at(place, workers=workers, find=cluster_of_block)
+    with exclusive(out, purpose="score"), at_place as scorer:
         run = ReferenceScoring(asked, clock=clock, progress=progress, scorer=scorer)
         with Usage(clock) as usage:
             reference = scoring.prepare_panel(run)

@@ -53,7 +53,9 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         Path | None, typer.Option("--relatives", help="A list of people to leave out as relatives.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many files.")] = None,
-    on: Annotated[str, typer.Option("--on", help="Where: local, dask, or dask:ADDRESS of a scheduler.")] = "local",
+    on: Annotated[
+        str, typer.Option("--on", help="Where: local, dask, dask:ADDRESS of a scheduler, or a cluster's name.")
+    ] = "local",
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")
     ] = os.cpu_count() or 1,
