@@ -14,14 +14,17 @@ import shutil
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, LiteralString
+from urllib.parse import quote
 
 from sluiceway.core.errors import SlurmRefused
 from sluiceway.core.events import tell
 from sluiceway.core.remote.shell import Command
+from sluiceway.core.runs.folder import attempt_called
 from sluiceway.core.runs.host import JobHost, News, Waiting, staged_files, unchanged
 from sluiceway.core.runs.retries import kept_change
+from sluiceway.core.runs.throttle import Throttle
 from sluiceway.core.runs.transfer import Transfer, kept_name
 from sluiceway.core.slurm import commands
 from sluiceway.core.slurm.cluster import Known
@@ -33,7 +36,6 @@ from sluiceway.core.store.durable import Storing, content_of, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import PurePosixPath
 
     from sluiceway.core.runs.access import Access
     from sluiceway.core.runs.folder import AttemptFolder
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEPT = "inputs"
+_THROTTLES = "throttles"
 _ACCOUNT_TRIES = 10
 _LOOK_INSIDE: LiteralString = 'cd -- "$1" 2>/dev/null && [ -n "$(ls -A)" ] && echo @found; echo @end'
 _SMALL, _ALL_SMALL = 1 << 18, 1 << 22
@@ -105,13 +108,32 @@ class SlurmJob(JobHost):
 
     async def _submit_now(self, attempt: Attempt) -> JobId:
         files = await asyncio.to_thread(self._files, attempt)
+        spec = await asyncio.to_thread(self.spec, attempt.folder)
+        n_jobs = 1 if spec.array is None else spec.array.count
+        home = Path(attempt.folder.run.base)
         try:
-            return await self._access.cluster.submit(self.spec(attempt.folder), files)
+            async with self._throttle_of(home, attempt.place).turn(n_jobs, lambda: self._in_flight(home)):
+                return await self._access.cluster.submit(spec, files)
         except SlurmRefused as error:
             # Asked for better, the same request is a new attempt.
             ended = {"refused": error.reason, "ended": self._access.clock.now().isoformat()}
             await asyncio.to_thread(write_whole, Path(attempt.folder.cancelled), json.dumps(ended).encode())
             raise
+
+    def _throttle_of(self, home: Path, place: str) -> Throttle:
+        settings, rate = self._access.settings, self._access.settings.submits_per_minute
+        pause = timedelta() if rate is None else timedelta(minutes=1) / rate
+        folder = home / _THROTTLES / quote(place, safe="")
+        return Throttle(folder=folder, clock=self._access.clock, most=settings.most_jobs, pause=pause)
+
+    async def _in_flight(self, home: Path) -> int | Unreachable:
+        """Count the jobs of this home's runs that wait or run there; others of the same user are none of ours."""
+        rows = await self._access.cluster.in_flight()
+        if isinstance(rows, Unreachable):
+            return rows
+        folders = [attempt_called(row.comment, PurePosixPath(home)) for row in rows]
+        is_ours = {each: Path(each.path).is_dir() for each in set(folders) if each is not None}
+        return sum(is_ours.get(each, False) for each in folders if each is not None)
 
     async def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
         """Tell what becomes of the job, from its first byte on, and then how it ended."""

@@ -111,8 +111,9 @@ def there(here: Here, user: User, slurm: FakeSlurm) -> There:
 def begun(there: There) -> subprocess.Popen[bytes]:
     """Start to score in a process of its own, and wait until its array is in the queue, where it stays."""
     there.slurm.set_starts(on=False)
-    words = ["--panel", there.here.panel, "--scores", there.here.folder / "scores", "--limit", "14", "--no-cache"]
-    command = [Path(sys.executable).with_name("sluiceway"), "score", *words, "--out", "killed", "--on", "west"]
+    program, scores = str(Path(sys.executable).with_name("sluiceway")), str(there.here.folder / "scores")
+    words = ["--panel", str(there.here.panel), "--scores", scores, "--limit", "14", "--no-cache"]
+    command = [program, "score", *words, "--out", "killed", "--on", "west"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     while not there.slurm.jobs:
         assert process.poll() is None, process.communicate()
