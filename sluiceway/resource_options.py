@@ -1,7 +1,9 @@
-"""The options of the command line that say what a job asks of a cluster."""
+"""What commands share that have to do with clusters: what a job asks for, how one is found, who answers a login."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from sluiceway.core.remote.login import Challenge
     from sluiceway.core.runs.clusters import ClusterSettings
     from sluiceway.core.runs.host import JobHost
     from sluiceway.core.runs.place import Place
@@ -52,10 +55,21 @@ def reach(where: Place, runs: Runs, *, wish: Resources | None = None) -> Abstrac
 async def cluster(name: str) -> ClusterSettings:
     """Give a cluster by its name; Prefect is asked for its blocks only where the user has a server."""
     from sluiceway.core import settings
-    from sluiceway.core.runs import hosts
+    from sluiceway.core.runs import access, hosts
 
+    if sys.stdin.isatty():
+        access.answering.set(answer)
     if settings.Foreign().prefect_api_url:
         from sluiceway.blocks.slurm import cluster_of_block
 
         return await cluster_of_block(name)
     return await hosts.cluster_named(name)
+
+
+async def answer(challenge: Challenge) -> list[str]:
+    """Put what a login asks to whoever sits at the terminal."""
+    typer.echo(f"{challenge.machine} asks. {challenge.instructions}".strip(), err=True)
+    return [
+        await asyncio.to_thread(typer.prompt, each.text.rstrip(": "), hide_input=not each.visible, err=True)
+        for each in challenge.prompts
+    ]

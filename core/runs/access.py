@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from sluiceway.core.remote.clock import Clock
+    from sluiceway.core.remote.login import Answer, Login
     from sluiceway.core.remote.shell import Shell
     from sluiceway.core.runs.clusters import ClusterSettings
 
-_SOON = timedelta(minutes=2)
+# Somebody may have to look for their telephone.
+_SOON = timedelta(minutes=10)
 # The name as people there spell it, not as the file server does: nodes may have it mounted under that name alone.
 _BASE: LiteralString = 'cd && umask 077 && mkdir -p -- "$1" && cd -- "$1" && printf "\\n@base %s\\n@end\\n" "$PWD"'
 
@@ -45,6 +48,8 @@ class Access:
     base: PurePosixPath
 
 
+# Who answers what a login asks, where anybody does.
+answering: ContextVar[Answer | None] = ContextVar("answering", default=None)
 _opened: dict[asyncio.AbstractEventLoop, dict[Hashable, asyncio.Task[Access]]] = {}
 _closing: set[asyncio.Task[None]] = set()
 
@@ -70,7 +75,8 @@ async def _open(settings: ClusterSettings, clock: Clock) -> Access:
     way = settings.way
     if way is None:
         return await _accessed(settings, clock, LocalShell())
-    shell = SshShell(way, clock=clock)
+    answer = answering.get() if settings.questions else None
+    shell = SshShell(_answered(way, answer), clock=clock)
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(shell.close)
         access = await _accessed(settings, clock, shell)
@@ -79,6 +85,11 @@ async def _open(settings: ClusterSettings, clock: Clock) -> Access:
         closing.add_done_callback(_closing.discard)
         undo.pop_all()
     return access
+
+
+def _answered(way: Login, answer: Answer | None) -> Login:
+    """Let somebody answer what any machine on the way asks."""
+    return replace(way, answer=answer, via=None if way.via is None else _answered(way.via, answer))
 
 
 async def _close_in_the_end(shell: SshShell) -> None:

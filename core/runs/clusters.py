@@ -60,6 +60,9 @@ class ClusterFields(Way):
     host: str | None = Field(
         default=None, description="The login node; left out where this machine itself has Slurm's commands."
     )
+    questions: bool = Field(
+        default=False, description="Whether a login asks for a code or the like, which somebody at a terminal answers."
+    )
     jumps: tuple[Jump, ...] = Field(default=(), description="Machines to go through, the first to connect to first.")
     base: PurePosixPath = Field(
         default=PurePosixPath("sluiceway"),
@@ -72,6 +75,10 @@ class ClusterFields(Way):
     )
     slurm_cluster: str = Field(default="", description="One cluster among several behind the same commands (-M).")
     resources: Resources = Field(default_factory=Resources, description="What jobs ask for unless told otherwise.")
+    most_jobs: int | None = Field(
+        default=None, ge=1, description="How many jobs of this home may wait and run there at once, over all flows."
+    )
+    submits_per_minute: float | None = Field(default=None, gt=0, description="How many submits a minute may bring.")
     busy_poll_seconds: float = Field(default=2, ge=0.2, description="How often to ask while something happens.")
     longest_poll_seconds: float = Field(default=60, ge=1, description="How rarely to ask while nothing does.")
 
