@@ -57,7 +57,8 @@ async def bring_answers(attempt: Attempt, endings: Mapping[int, Ending], host: A
     await host.fetch_all(folder, made)
     failed = [elements[index] for index, ending in endings.items() if not ending.succeeded]
     await host.fetch_all(folder, {_inside(folder, each.stderr): None for each in failed})
-    return tuple(made.values())
+    there = asyncio.to_thread(lambda: [each for place, each in made.items() if _is_there(Path(folder.path / place), each)])
+    return tuple(await there)
 
 
 def array_receipt(
@@ -102,7 +103,8 @@ def failures_of(attempt: Attempt, endings: Mapping[int, Ending]) -> dict[int, Ru
     found = {}
     for index, element in enumerate(attempt.elements):
         folder, ending = attempt.folder.element(index), endings[index]
-        why = f"{ending.kind} in element {index} of job {ending.job.whole}: {ending.evidence}"
+        what = "no whole answer came back" if ending.succeeded else str(ending.kind)
+        why = f"{what} in element {index} of job {ending.job.whole}: {ending.evidence}"
         failure = RunFailed(run=folder.run.run_id, why=why, folder=Path(folder.path), tail=tail_of(Path(folder.stderr)))
         found.update(dict.fromkeys(map(int, element.arguments), failure))
     return found
@@ -115,7 +117,11 @@ def _by_item(outputs: tuple[Output, ...]) -> dict[int, Output]:
 
 
 def _is_result(path: Path, output: Output) -> bool:
-    return path.is_file() and digest_of_file(path) == output.digest and has_returned(path)
+    return _is_there(path, output) and has_returned(path)
+
+
+def _is_there(path: Path, output: Output) -> bool:
+    return path.is_file() and digest_of_file(path) == output.digest
 
 
 def _made(folder: AttemptFolder, element: AttemptFolder) -> list[tuple[PurePosixPath, Output]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluiceway.core.errors import SlurmRefused
+from sluiceway.core.errors import SlurmRefused, TransferFailed
+from sluiceway.core.events import tell
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.array import ArrayHost, keep_elements, kept_elements
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.receipt import Output
     from sluiceway.core.slurm.job import Ending, JobId, JobSpec
     from sluiceway.core.slurm.resources import Resources
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE, _BYTES_AT_ONCE = 500, 1 << 24
 _UNKNOWN_SIZE = 1 << 12
@@ -79,13 +83,20 @@ class SlurmArray(SlurmJob, ArrayHost):
                     yield whose.task, seen
 
     async def fetch_all(self, folder: AttemptFolder, files: Mapping[PurePosixPath, Output | None]) -> None:
-        """Bring files, many at a time, and check them; what is not there and has no digest is left out."""
+        """Bring files, many at a time, and check them; what is not there, or not what was made, is left out."""
         here, there = Path(folder.path), folder.at(self.base).path
         for some in _batches(files):
             await self._transfer.bring_small(there, here, some)
         for name, output in files.items():
             if output is not None and not await asyncio.to_thread(_is_whole, here / name, output):
-                await self._transfer.bring(there / name, here / name, digest=output.digest)
+                await self._bring(there / name, here / name, output)
+
+    async def _bring(self, source: PurePosixPath, target: Path, output: Output) -> None:
+        """Bring a file that did not come with the others; one that is not what was made fails no other."""
+        try:
+            await self._transfer.bring(source, target, digest=output.digest)
+        except TransferFailed as error:
+            tell(log, "answer lost", level=logging.WARNING, because=str(error))
 
 
 def _batches(files: Mapping[PurePosixPath, Output | None]) -> Iterator[list[PurePosixPath]]:

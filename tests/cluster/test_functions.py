@@ -17,6 +17,8 @@ from sluiceway.core.runs.array import Arrays
 from sluiceway.core.runs.function import Calls, Item, answer_of
 from sluiceway.core.runs.hosts import array_host_at, host_at, runs_here
 from sluiceway.core.runs.messages import Progress
+from sluiceway.core.slurm.resources import Resources
+from sluiceway.tasks.slurm import slurm_task
 from tests.cluster.test_runs import PLACE, There
 from tests.cluster.test_runs import there as there  # noqa: PLC0414 - a fixture
 from tests.core.runs import called
@@ -54,6 +56,15 @@ async def test_an_exception_on_a_node_is_raised_here(there: There) -> None:
     with pytest.raises(Odd, match="7") as raised:
         (await answers(there, mapped(called.odd, [7, 8])))[0].value()
     assert "raise Odd(number)" in str(raised.value.__cause__)
+
+
+async def test_a_task_runs_on_a_cluster_by_its_name(there: There) -> None:
+    """Its own loop, its own connection; the Python is the one on PATH there."""
+    task = slurm_task(on="west", resources=Resources(cpus=1, memory="100M"), pack=2)(called.times)
+    factor = secrets.randbelow(10**6)
+    assert await asyncio.to_thread(task.fn, 2, factor) == 2 * factor
+    found = await asyncio.to_thread(task.each, [1, 2, 3], factor)
+    assert values(found) == [factor, 2 * factor, 3 * factor]
 
 
 @pytest.mark.slow

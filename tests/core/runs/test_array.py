@@ -83,7 +83,7 @@ async def test_an_element_that_is_killed_fails_its_items_alone(here: Here) -> No
 
 
 async def test_a_damaged_answer_is_made_again(here: Here) -> None:
-    """Red on: core/runs/answers.py: `digest_of_file(path) == output.digest and has_returned(path)` -> `True`."""
+    """Red on: core/runs/answers.py: `digest_of_file(path) == output.digest` -> `True`."""
     asked = mapped(called.counted, range(3), str(here.folder / "count"))
     found = await arrays(here).answers(asked)
     assert found[1].path

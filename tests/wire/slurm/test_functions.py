@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -15,7 +15,9 @@ import pytest
 from sluiceway.core.errors import RunFailed
 from sluiceway.core.runs.answers import Answer
 from sluiceway.core.runs.array import Arrays
+from sluiceway.core.runs.folder import AttemptFolder
 from sluiceway.core.runs.function import Calls, Item, answer_of
+from sluiceway.core.runs.receipt import Output
 from sluiceway.core.runs.run import Line as Printed
 from sluiceway.core.runs.run import run
 from sluiceway.core.runs.slurm_array import SlurmArray
@@ -95,6 +97,27 @@ async def test_an_item_that_raises_fails_alone(there: There) -> None:
     found = await answers(there, mapped(called.odd, [2, 3, 4]), pack=3)
     assert values(found) == [2, Odd, 4]
     assert any(isinstance(each, Printed) and "[0] Traceback" in each.text for each in there.heard)
+
+
+class Damaging(SlurmArray):
+    """A cluster whose disk damages an answer before it is brought."""
+
+    async def fetch_all(self, folder: AttemptFolder, files: Mapping[PurePosixPath, Output | None]) -> None:
+        for name in files:
+            if name.name == "1.answer":
+                Path(folder.at(self.base).path / name).write_bytes(b"{}")
+        await super().fetch_all(folder, files)
+
+
+async def test_an_answer_that_was_damaged_there_fails_its_item_alone(there: There) -> None:
+    """Red on: core/runs/slurm_array.py: `except TransferFailed as error:` -> `except SlurmRefused as error:`."""
+    asked = mapped(called.counted, range(3), str(there.folder / "count"))
+    arrays = Arrays(runs=there.runs, host=Damaging(there.access), place=PLACE)
+    found = await arrays.answers(asked)
+    assert values(found) == [0, RunFailed, 20]
+    with pytest.raises(RunFailed, match="no whole answer came back in element 1"):
+        found[1].value()
+    assert values(await answers(there, asked)) == [0, 10, 20]
 
 
 async def test_who_stops_waiting_for_an_array_finds_it_again(there: There, slurm: FakeSlurm) -> None:
