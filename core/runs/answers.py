@@ -57,7 +57,9 @@ async def bring_answers(attempt: Attempt, endings: Mapping[int, Ending], host: A
     await host.fetch_all(folder, made)
     failed = [elements[index] for index, ending in endings.items() if not ending.succeeded]
     await host.fetch_all(folder, {_inside(folder, each.stderr): None for each in failed})
-    there = asyncio.to_thread(lambda: [each for place, each in made.items() if _is_there(Path(folder.path / place), each)])
+    there = asyncio.to_thread(
+        lambda: [each for place, each in made.items() if _is_there(Path(folder.path / place), each)]
+    )
     return tuple(await there)
 
 
