@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from sluiceway.blocks.slurm import SlurmJob, cluster_of_block
@@ -40,6 +44,14 @@ async def test_the_server_gives_a_blocks_secrets_to_nobody_who_does_not_ask_for_
         document = await client.read_block_document_by_name("secret", "slurm-job", include_secrets=False)
     assert "sesame" not in str(document.data)
     assert "let me" not in str(document.data)
+
+
+def test_prefect_registers_the_blocks_of_the_module() -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "block", "register", "-m", "sluiceway.blocks.slurm"]
+    env = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "COLUMNS": "200"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Successfully registered 2 blocks" in done.stdout
 
 
 async def test_a_name_that_is_no_block_is_looked_for_in_the_file(user: User) -> None:
