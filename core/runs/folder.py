@@ -75,6 +75,20 @@ class RunFolder:
         return [self.attempt(number) for number in sorted(int(each[1]) for each in found if each)]
 
 
+def attempt_called(comment: str, base: PurePosixPath) -> AttemptFolder | None:
+    """Give the folder of the attempt whose job has this comment; none where it is nobody's.
+
+    >>> attempt = RunFolder(base=PurePosixPath("/home"), key="sha256:ab").attempt(2)
+    >>> attempt_called(attempt.comment, attempt.run.base) == attempt
+    True
+    """
+    try:
+        told = json.loads(comment)
+        return RunFolder(base=base, key=told["key"]).attempt(int(told["attempt"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFolder:
     """The folder of one attempt at a run, or of one element of an array."""

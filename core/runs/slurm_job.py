@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import shutil
+from collections import Counter
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -131,9 +132,7 @@ class SlurmJob(JobHost):
         rows = await self._access.cluster.in_flight()
         if isinstance(rows, Unreachable):
             return rows
-        folders = [attempt_called(row.comment, PurePosixPath(home)) for row in rows]
-        is_ours = {each: Path(each.path).is_dir() for each in set(folders) if each is not None}
-        return sum(is_ours.get(each, False) for each in folders if each is not None)
+        return await asyncio.to_thread(_count_ours, [row.comment for row in rows], home)
 
     async def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
         """Tell what becomes of the job, from its first byte on, and then how it ended."""
@@ -282,6 +281,12 @@ def _written_job(folder: AttemptFolder) -> JobId | None:
         return None
     written = json.loads(content)
     return JobId(int(written["job"]), cluster=written["cluster"])
+
+
+def _count_ours(comments: list[str], home: Path) -> int:
+    """Count the jobs whose attempt has a folder in this home; elements of an array share one."""
+    counted = Counter(attempt_called(comment, PurePosixPath(home)) for comment in comments)
+    return sum(jobs for folder, jobs in counted.items() if folder is not None and Path(folder.path).is_dir())
 
 
 def _submitted(folder: AttemptFolder) -> datetime | None:

@@ -139,6 +139,12 @@ class Cluster:
                 tell(log, "waiting for Slurm", because=getattr(rows, "reason", ""))
             await self._clock.sleep(pause)
 
+    async def in_flight(self) -> tuple[QueueRow, ...] | Unreachable:
+        """Give our jobs that wait or run, each element of an array by itself."""
+        frames = await self._frames(commands.queue(cluster=self._name))
+        rows = frames if isinstance(frames, Unreachable) else parse.read_queue(frames.of("queue"))
+        return rows if isinstance(rows, Unreachable) else tuple(row for row in rows if _is_alive(row))
+
     async def usage(self, *jobs: JobId) -> dict[JobId, JobUsage] | Unreachable:
         """Say what jobs used, in one round trip; those that accounting does not know yet are left out."""
         frames = await self._frames(commands.account(jobs, cluster=self._name))

@@ -131,6 +131,15 @@ echo @end
 """
 )
 
+_QUEUE: LiteralString = (
+    _ASK
+    + """
+cluster=$1
+queue "" "$2"
+echo @end
+"""
+)
+
 _STANDING: LiteralString = (
     _ASK
     + """
@@ -230,6 +239,11 @@ def cancel(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
 def account(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
     """Ask accounting for jobs and all their steps."""
     return Command.script(_ACCOUNT, cluster, ",".join(map(str, jobs)), ACCOUNT_FIELDS)
+
+
+def queue(*, cluster: str = "") -> Command:
+    """Ask for all of our jobs, each element of an array by itself."""
+    return Command.script(_QUEUE, cluster, QUEUE_FIELDS)
 
 
 def give_up(job: JobId) -> Command:
