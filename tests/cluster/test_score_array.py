@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable
@@ -115,3 +116,20 @@ def test_an_element_that_is_killed_on_its_node_changes_no_bit(there: There) -> N
         assert [each.name for each in again[0].glob("t*")] == ["t0"]
         assert scored.result() == local
     assert list(there.runs.iterdir()) == []
+
+
+def test_an_array_is_joined_after_its_run_was_killed(there: There) -> None:
+    """Red on: core/runs/score_array.py: `return elements_of(folder)` -> `return ()`."""
+    local, on_cluster = there.score(seed=2)
+    folder, program = there.user.folder, str(Path(sys.executable).with_name("sluiceway"))
+    words = ["--panel", "here/small", "--scores", "scores", "--limit", "14", "--no-cache", "--on", "west"]
+    begun = subprocess.Popen([program, "score", *words, "--out", "killed"], cwd=folder, stderr=subprocess.DEVNULL)
+    the_pid(there, "t1")
+    os.kill(begun.pid, signal.SIGKILL)
+    begun.wait()
+    assert on_cluster() == local
+    assert [each.name for each in folder.glob("home/runs/*/a*")] == ["a1"]
+    (token,) = (json.loads(each.read_bytes())["token"] for each in folder.glob("home/runs/*/a1/intent.json"))
+    plan = there.devcluster.plan
+    asked = ["ssh", "-F", str(plan.folder.ssh_config), plan.name, f"squeue -h -t all -o %F -n {token}"]
+    assert len({*subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()}) == 1
