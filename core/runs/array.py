@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sluiceway.core.events import tell
 from sluiceway.core.runs import run
 from sluiceway.core.runs.answers import (
     Answer,
@@ -26,7 +28,7 @@ from sluiceway.core.runs.host import JobHost, Waiting
 from sluiceway.core.runs.messages import Progress
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import Element
-from sluiceway.core.runs.run import Ear, Line, nobody
+from sluiceway.core.runs.run import Ear, Line, Step, nobody
 from sluiceway.core.slurm.job import Array, Ending
 from sluiceway.core.store.durable import content_of, write_whole
 
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.receipt import Output
     from sluiceway.core.runs.run import Heard, Runs
     from sluiceway.core.slurm.job import JobId
+
+
+log = logging.getLogger(__name__)
 
 
 class ArrayHost(JobHost, Protocol):
@@ -116,6 +121,7 @@ class Arrays:
             if isinstance(seen, Ending):
                 endings[index] = seen
                 await self.heard(Progress(done=len(endings), of=len(ears), what="elements"))
+        _done(Step.ENDED, attempt, elements=len(endings))
         return endings
 
     async def _collect(self, attempt: Attempt, job: JobId, endings: Mapping[int, Ending], n_items: int) -> list[Answer]:
@@ -123,8 +129,14 @@ class Arrays:
         before = await asyncio.to_thread(self.runs.receipt, attempt.folder.run)
         earlier = () if before is None else tuple((await asyncio.to_thread(results_in, before)).values())
         receipt = await asyncio.to_thread(array_receipt, attempt, job, endings, (*earlier, *made), n_items)
+        _done(Step.COLLECTED, attempt, outputs=len(made))
         await run.keep(receipt, attempt, runs=self.runs)
         return answers_in(receipt, n_items, await asyncio.to_thread(failures_of, attempt, endings))
+
+
+def _done(step: Step, attempt: Attempt, **figures: int) -> None:
+    folder = attempt.folder
+    tell(log, step, level=logging.INFO, run_id=folder.run.run_id, attempt=folder.number, **figures)
 
 
 def keep_elements(attempt: Attempt, **asked: Any) -> None:

@@ -22,7 +22,7 @@ from sluiceway.core.runs.hosts import host_at
 from sluiceway.core.runs.local_array import LocalArray
 from sluiceway.core.runs.messages import Progress
 from sluiceway.core.runs.place import Local
-from sluiceway.core.runs.run import Line, cancel
+from sluiceway.core.runs.run import Line, Step, cancel
 from tests.conftest import ROOT
 from tests.core.runs import called
 from tests.core.runs.called import Odd
@@ -123,12 +123,7 @@ async def test_what_elements_say_is_heard_with_their_number(here: Here) -> None:
 
 async def test_who_dies_over_an_array_leaves_its_elements_to_the_next(here: Here) -> None:
     """Red on: core/runs/array.py: `if run.intent_of(folder) is not None:` -> `if False:`."""
-    program = (
-        "import asyncio, sys; from pathlib import Path; from tests.core.runs import test_array as t\n"
-        "here = t.Here(Path(sys.argv[1]))\n"
-        "asyncio.run(t.arrays(here, at_once=2).answers(t.slow(here)))"
-    )
-    process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", program, str(here.folder)], cwd=ROOT)
+    process = await asyncio.to_thread(subprocess.Popen, program(here), cwd=ROOT)
     async with asyncio.timeout(60):
         while not (here.folder / "count").exists():
             await asyncio.sleep(0.02)
@@ -136,6 +131,28 @@ async def test_who_dies_over_an_array_leaves_its_elements_to_the_next(here: Here
     process.wait()
     assert values(await arrays(here, at_once=2, pack=2).answers(slow(here))) == [0, 10, 20, 30]
     assert sorted((here.folder / "count").read_text().split()) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("step", list(Step))
+async def test_an_array_that_is_killed_at_any_step_makes_each_item_once(here: Here, step: Step) -> None:
+    """Red on: core/runs/array.py: `if run.intent_of(folder) is not None:` -> `if False:`."""
+    killed = await asyncio.to_thread(subprocess.run, program(here, step), cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert values(await arrays(here, pack=2).answers(slow(here))) == [0, 10, 20, 30]
+    assert sorted((here.folder / "count").read_text().split()) == ["0", "1", "2", "3"]
+
+
+def program(here: Here, step: str = "") -> list[str]:
+    """Makes calls, and kills itself once a step is done."""
+    text = (
+        "import asyncio, logging, sys; from pathlib import Path\n"
+        "from tests.core.runs import killed, test_array as t\n"
+        "log = logging.getLogger('sluiceway'); log.setLevel(logging.INFO)\n"
+        "log.handlers[:] = [killed.Death(sys.argv[2])]\n"
+        "here = t.Here(Path(sys.argv[1]))\n"
+        "asyncio.run(t.arrays(here, at_once=2).answers(t.slow(here)))"
+    )
+    return [sys.executable, "-c", text, str(here.folder), step]
 
 
 def slow(here: Here) -> Calls:
