@@ -26,7 +26,8 @@ SlurmUser=slurm
 AuthType=auth/munge
 # A requeued job waits for its credential to expire: 120 s by default, 6 s so.
 AuthInfo=socket={folder.munge_socket},cred_expire=5
-CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+# Not NoInAddrAny: an srun inside a job would listen on its node's address alone, and be answered on another.
+CommunicationParameters=NoCtldInAddrAny
 StateSaveLocation={folder.state}/slurm
 SlurmctldPidFile={folder.pid_file("slurmctld", owner="slurm")}
 SlurmctldLogFile={folder.log("slurmctld", owner="slurm")}
