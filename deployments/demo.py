@@ -12,6 +12,7 @@ from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.report import console
+from sluiceway.core.runs.place import Local
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.store.lock import exclusive
 from sluiceway.deployments import direct_or_flow
@@ -46,13 +47,14 @@ def _invented(out: Path) -> Asked:
     panel, scores = out / "data" / "panel" / "synthetic", out / "data" / "scores"
     make_panel(panel)
     make_scores(scores, panel)
-    return Asked(panel=panel, scores=(scores,), out=out / "results", synthetic=True)
+    return Asked(panel=panel, scores=(scores,), out=out / "results", match_log=True, synthetic=True)
 
 
 def _run_flow(asked: Asked) -> Summary:
-    from sluiceway.flows.score_reference import score_reference  # noqa: PLC0415
+    from sluiceway.flows.score_reference import parameters_of, score_reference  # noqa: PLC0415
 
-    return score_reference(asked.panel, list(asked.scores), asked.out, synthetic=asked.synthetic)
+    summary: Summary = score_reference(**parameters_of(asked, Local()))
+    return summary
 
 
 def _tell(summary: Summary) -> None:

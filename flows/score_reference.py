@@ -17,7 +17,7 @@ from sluiceway.core.runs.place import Place, parse
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.lock import exclusive
-from sluiceway.tasks import run_log, scoring
+from sluiceway.tasks import run_log, scoring, scoring_page
 from sluiceway.tasks.dask_ranges import scorer_at
 from sluiceway.tasks.progress import ProgressArtifacts
 
@@ -91,7 +91,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         synthetic=synthetic,
     )
     place = parse(on)
-    progress = ProgressArtifacts(clock, key="reference-scores")
+    progress = ProgressArtifacts(clock, key=scoring_page.KEY)
     at_place = scorer_at(place, workers=workers, find=cluster_of_block)
     with exclusive(out, purpose="score"), at_place as scorer:
         run = ReferenceScoring(asked, clock=clock, progress=progress, scorer=scorer)
@@ -104,7 +104,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
             if compare is not None:
                 summary = scoring.compare(run, reference, planned, summary)
         scoring.write_manifest(run, reference, planned, summary, usage)
-    scoring.show_summary(summary)
+    scoring_page.show_summary(asked, summary)
+    scoring_page.show_resources(run.steps)
     summary.require_some()
     summary.require_agreement()
     return summary

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from sluiceway.core.genetics.policy import Policy
@@ -17,9 +16,6 @@ from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
-
-_SHOWN = ("pgs_id", "status", "rows", "matched", "coverage", "reason")
-_MOST_SHOWN = 1_000
 
 
 @task(cache_policy=NO_CACHE)
@@ -92,22 +88,3 @@ def write_manifest(
     """Write the report, and the manifest of everything there is."""
     run.seal(reference, planned, summary, usage)
     return summary.out / "manifest.json"
-
-
-@task(cache_policy=NO_CACHE)
-def show_summary(summary: Summary) -> None:
-    """Show on the run's page how it went: a text, and the table of quality."""
-    create_markdown_artifact(_told(summary), key="reference-scores", description="How the scoring went")
-    # Those that need a look come first; the rest of a long table is in the folder.
-    lines = summary.quality.select(_SHOWN).sort(summary.quality["status"] == "ok", maintain_order=True)
-    told = f"Quality of each score; all columns are in {summary.out / 'quality.parquet'}"
-    create_table_artifact(lines.head(_MOST_SHOWN).to_dicts(), key="reference-scores-quality", description=told)
-
-
-def _told(summary: Summary) -> str:
-    return (
-        f"# {summary.n_total} scores on a reference panel\n\n"
-        "| n_total | n_ok | n_failed | n_cached | coverage |\n|---|---|---|---|---|\n"
-        f"| {summary.n_total} | {summary.n_ok} | {summary.n_failed} | {summary.n_cached} | {summary.coverage:.3f} |\n\n"
-        f"Report: `{summary.out / 'report.html'}`\n"
-    )

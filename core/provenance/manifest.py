@@ -140,6 +140,13 @@ class Resources(Part):
     cores: Count | None = None
 
 
+class Step(Part):
+    """What one step of the work used."""
+
+    name: str
+    resources: Resources
+
+
 class Ending(Part):
     """How it ended."""
 
@@ -188,6 +195,7 @@ class Manifest(Part):
     sluiceway_version: str | None = None
     times: Times = Times()
     resources: Resources = Resources()
+    steps: tuple[Step, ...] | None = Field(default=None, description="What each step used, in their order.")
     counts: Counts = Counts()
     warnings: tuple[str, ...] | None = None
     previous: Digest | None = Field(default=None, description="Of the manifest before this one in the ledger.")

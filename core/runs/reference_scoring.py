@@ -29,6 +29,7 @@ from sluiceway.core.runs import plink2
 from sluiceway.core.runs.checkpoints import Checkpoint, Checkpoints
 from sluiceway.core.runs.memory import Budget
 from sluiceway.core.runs.results_folder import ResultsFolder
+from sluiceway.core.runs.steps import step
 from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.lock import exclusive
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from sluiceway.core.catalog.score_table import ParsedScore
     from sluiceway.core.genetics.build import Build
+    from sluiceway.core.provenance.manifest import Step
     from sluiceway.core.remote.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -115,7 +117,8 @@ class ReferenceScoring:
             plink2.require_plink2()
         chosen = settings.load()
         self.asked = asked
-        self._clock = clock
+        self.clock = clock
+        self.steps: list[Step] = []
         self._progress = progress or (lambda *_: None)
         self._home = chosen.home
         self._cache = chosen.cache_dir.absolute()
@@ -132,17 +135,19 @@ class ReferenceScoring:
     def run(self) -> Summary:
         """Do it all."""
         with exclusive(self.asked.out, purpose="score"):
-            with Usage(self._clock) as usage:
+            with Usage(self.clock) as usage:
                 reference = self.prepare()
                 planned = self.plan(reference)
                 waiting = self.waiting(planned)
                 self.score(reference, waiting)
                 self.log_matches(reference, planned)
                 summary = self.lay_out(reference, planned, n_cached=self.n_cached(planned, waiting))
-                summary = self.compare(reference, planned, summary)
+                if self.asked.compare is not None:
+                    summary = self.compare(reference, planned, summary)
             self.seal(reference, planned, summary, usage)
         return summary
 
+    @step("prepare_panel")
     def prepare(self) -> Reference:
         """Open the panel, and make its table of variants unless it is there."""
         asked = self.asked
@@ -158,6 +163,7 @@ class ReferenceScoring:
         )
         return Reference.of(panel, table)
 
+    @step("plan_scores")
     def plan(self, reference: Reference) -> list[Planned]:
         """Parse what is not parsed yet, and give every score its key; a broken file is one failure, not the end."""
         kept = LocalFiles.below(self._home, reference.panel.build)
@@ -206,6 +212,7 @@ class ReferenceScoring:
             left = [each for each in left if each.key not in keys]
         return batches + self._cut(reference, left, None)
 
+    @step("score_batches")
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
         """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
         batches = self.batches(reference, waiting)
@@ -216,6 +223,7 @@ class ReferenceScoring:
             if batch.begun is not None:
                 batch.begun.path.unlink(missing_ok=True)
 
+    @step("log_matches")
     def log_matches(self, reference: Reference, planned: Sequence[Planned]) -> None:
         """Write what became of every row of every score, where that is asked for; one score is held at a time."""
         self._out.clear()
@@ -232,6 +240,7 @@ class ReferenceScoring:
                 logs = pl.scan_parquet(folder / "*.parquet")
                 self._out.write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
 
+    @step("summarise_distributions")
     def lay_out(self, reference: Reference, planned: Sequence[Planned], *, n_cached: int) -> Summary:
         """Write the tables; the results of so many scores are held at a time."""
         policy, people = self.asked.policy, reference.panel.samples.table
@@ -251,10 +260,9 @@ class ReferenceScoring:
             self._out.write(f"{name}.parquet", partial(table.write_parquet, compression="zstd"))
         return summary
 
+    @step("compare")
     def compare(self, reference: Reference, planned: Sequence[Planned], summary: Summary) -> Summary:
-        """Compare some scores with plink2's, where that is asked for, and write how they differ."""
-        if self.asked.compare is None:
-            return summary
+        """Compare some scores with plink2's, and write how they differ."""
         scored = [
             plink2.Scored(
                 name=each.name,
@@ -277,9 +285,10 @@ class ReferenceScoring:
         self._out.write(plink2.TABLE, partial(table.write_parquet, compression="zstd"))
         return replace(summary, comparison=table)
 
+    @step("write_manifest")
     def seal(self, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage) -> None:
         """Write the report and the manifest."""
-        self._out.seal(self.asked, reference, planned, summary, usage)
+        self._out.seal(self.asked, reference, planned, summary, usage, self.steps)
 
     def _cut(self, reference: Reference, scores: Sequence[Planned], begun: Checkpoint | None) -> list[Batch]:
         rows = [0 if each.score is None else each.score.n_rows for each in scores]
@@ -302,7 +311,7 @@ class ReferenceScoring:
             return self._library.whole(planned.score) if by_id else self._library.numbers(planned.score)
         except (ScoringFileBroken, OSError) as error:
             said = error.said if isinstance(error, ScoringFileBroken) else str(error.strerror)
-            failure = self.store.failed(planned.key, said, permanent=False, clock=self._clock)
+            failure = self.store.failed(planned.key, said, permanent=False, clock=self.clock)
             tell(_log, "score not read", level=logging.WARNING, score=planned.name, reason=said)
             self._failed[planned.key] = f"it could not be read (attempt {failure.attempts}): {said}"
             return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sluiceway.core.genetics.reference import Reference
+    from sluiceway.core.provenance.manifest import Step
     from sluiceway.core.provenance.usage import Usage
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.reference_scoring import Asked, Planned
@@ -64,10 +65,16 @@ class ResultsFolder:
             staged.unlink(missing_ok=True)
 
     def seal(
-        self, asked: Asked, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage
+        self,
+        asked: Asked,
+        reference: Reference,
+        planned: Sequence[Planned],
+        summary: Summary,
+        usage: Usage,
+        steps: Sequence[Step],
     ) -> None:
         """Write the report, and the manifest of everything there is."""
-        manifest = _manifest(asked, reference, planned, summary, usage)
+        manifest = _manifest(asked, reference, planned, summary, usage).model_copy(update={"steps": tuple(steps)})
         content = render(self._report(manifest, asked, reference, summary)).encode()
         write_whole(self.folder / "report.html", content)
         with cache_here(self._clock) as cache:
@@ -81,7 +88,7 @@ class ResultsFolder:
             mode="json", include={"recipe", "inputs", "environment", "sluiceway_version", "counts"}
         )
         return ScoringReport(
-            title=f"Scores of {summary.n_total} on {reference.panel.prefix.name}",
+            title=f"{summary.n_total} scores on the panel {reference.panel.prefix.name}",
             synthetic=asked.synthetic,
             quality=summary.quality,
             distributions=pl.read_parquet(self.folder / "distributions.parquet"),
@@ -95,8 +102,17 @@ class ResultsFolder:
         if not (self.folder / "matches.parquet").is_file():
             return None
         rows = pl.scan_parquet(self.folder / "matches.parquet").filter(pl.col("match_status") != "matched")
-        heaviest = rows.sort(pl.col("effect_weight").abs(), descending=True, nulls_last=True).head(_SHOWN)
-        return heaviest.rename({"effect_weight": "weight"}).collect()
+        # A row without weight is as light as can be, and NaN would come before all others.
+        weight = pl.col("effect_weight").fill_nan(None)
+        heaviest = rows.filter(weight.is_not_null()).sort(weight.abs(), descending=True).head(_SHOWN)
+        return heaviest.select(
+            "pgs_id",
+            "reason",
+            weight.round_sig_figs(4).alias("weight"),
+            pl.format("{}:{}", "chr_name", "chr_position").alias("place"),
+            pl.concat_str("effect_allele", "other_allele", separator=" / ", ignore_nulls=True).alias("effect / other"),
+            pl.format("{} / {}", "ref", "alt").alias("panel's REF / ALT"),
+        ).collect()
 
 
 def _manifest(

@@ -74,7 +74,7 @@ def test_the_headless_demo_needs_no_prefect_and_its_second_run_finds_everything_
     assert "40 scored now, 0 cached." in first
     assert report(first) == tmp_path / "here" / "results" / "report.html"
     tables = {each: each.read_bytes() for each in report(first).parent.glob("*.parquet")}
-    assert len(tables) == 3
+    assert len(tables) == 4
     assert "Everything was cached: all 40 results" in demo(tmp_path, "--headless", "--out", "here", **own)
     assert tables == {each: each.read_bytes() for each in tables}
     assert not (tmp_path / "home" / "prefect").exists()

@@ -32,6 +32,7 @@ from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import BROKEN, RULES, make_scores
 from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.genetics.variants import prepare
+from sluiceway.core.provenance import manifest
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
@@ -131,6 +132,26 @@ async def test_the_runs_page_shows_progress_quality_and_where_the_report_is(
     assert lines[0]["status"] != "ok"
     for kind in ("panel", "scoring-files", "ranges"):
         assert shown[f"reference-scores-{kind}"].data == 100.0, kind
+    picture = str(shown["reference-scores-distributions"].data)
+    assert picture.startswith("data:image/svg+xml;base64,")
+    assert f"]({picture})" in str(shown["reference-scores"].data)
+
+
+async def test_the_runs_page_and_the_manifest_tell_what_each_task_used(
+    invented: Invented, nothing_cached: Path
+) -> None:
+    out = nothing_cached / "out"
+    state = score_reference(invented.panel, [invented.scores], out, limit=4, return_state=True)
+    assert state.state_details.flow_run_id is not None
+    shown = await artifacts(state.state_details.flow_run_id)
+    lines = {line["task"]: line for line in json.loads(str(shown["reference-scores-resources"].data))}
+    tasks = ["prepare_panel", "plan_scores", "score_batches", "log_matches", "summarise_distributions"]
+    assert list(lines) == [*tasks, "write_manifest"]
+    for figure in ("seconds", "processor seconds", "peak memory, MiB", "read, MiB"):
+        assert lines["prepare_panel"][figure] > 0, figure
+    written = manifest.read(out / "manifest.json")
+    assert [each.name for each in written.steps or ()] == tasks
+    assert sum(each.resources.cpu_seconds or 0 for each in written.steps or ()) <= (written.resources.cpu_seconds or 0)
 
 
 def test_the_form_describes_every_choice_of_the_policy() -> None:

@@ -191,3 +191,12 @@ def test_catalogue_ids_are_scored_from_the_files_of_the_home(synthetic: Path, pl
     with pytest.raises(ScoreNotKept, match="PGS900003"):
         run(asked(synthetic, place / "none", scores=(Path("PGS900001"), Path("PGS900003"))))
     assert not (place / "none" / "scores.parquet").exists()
+
+
+def test_the_report_names_the_heaviest_rows_that_were_left_out_with_their_reasons(synthetic: Path, place: Path) -> None:
+    run(asked(synthetic, place / "out", match_log=True))
+    told = (place / "out" / "report.html").read_text().partition("The heaviest rows that were left out</h3>")[2]
+    table = told.partition("</table>")[0]
+    assert table.count("<tr>") > 10
+    assert "strand cannot be told" in table
+    assert "nan" not in table
