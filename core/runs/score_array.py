@@ -27,6 +27,7 @@ from sluiceway.core.runs.request import Content, Element
 from sluiceway.core.runs.score_element import CHECK, MODULE, REFUSED, Order
 from sluiceway.core.runs.score_work import Work, table_files
 from sluiceway.core.runs.slurm_array import SlurmArray
+from sluiceway.core.runs.slurm_job import KEPT
 from sluiceway.core.runs.transfer import Transfer, kept_name
 from sluiceway.core.slurm.job import Ending, EndingKind
 from sluiceway.core.slurm.parse import Unreachable, read_frames
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEPT: Final = "inputs"
 _ROUNDS: Final = 4
 """Arrays that are begun or joined for one batch before it has failed."""
 
@@ -80,7 +80,7 @@ class ScoreArrays:
         while self._done:
             work = self._done.pop()
             gone = [RunFolder(base=self._access.base, key=work.order.key).path]
-            gone += [self._access.base / _KEPT / kept_name(each) for each in work.rows]
+            gone += [self._access.base / KEPT / kept_name(each) for each in work.rows]
             await self._transfer.ask(Command.of("rm", "-rf", "--", *map(str, gone)))
 
     async def _made(self, work: Work, missing: set[int]) -> AsyncGenerator[int]:

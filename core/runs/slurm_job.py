@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEPT = "inputs"
+KEPT = "inputs"
+"""The folder of inputs that are kept by content, below the base."""
 _THROTTLES = "throttles"
 _ACCOUNT_TRIES = 10
 _LOOK_INSIDE: LiteralString = 'cd -- "$1" 2>/dev/null && [ -n "$(ls -A)" ] && echo @found; echo @end'
@@ -75,7 +76,7 @@ class SlurmJob(JobHost):
         """Bring the large inputs there, and keep here what the job is to ask for; the rest goes with the submit."""
         await asyncio.to_thread(_begin, attempt.folder, self._asked_by(attempt.folder))
         _, large = _sorted_by_size(attempt)
-        await self._transfer.keep(large.values(), self.base / _KEPT)
+        await self._transfer.keep(large.values(), self.base / KEPT)
 
     async def find(self, folder: AttemptFolder) -> JobId | None:
         """Give the attempt's job: from this machine's folder, else from Slurm; none where it was never submitted."""
@@ -227,7 +228,7 @@ class SlurmJob(JobHost):
         for name, content in small.items():
             files[_inside(folder, name)] = unchanged(content)
         for name, content in large.items():
-            files[_inside(folder, name)] = self.base / _KEPT / kept_name(content)
+            files[_inside(folder, name)] = self.base / KEPT / kept_name(content)
         return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,26 @@ def test_an_element_that_comes_to_nothing_is_scored_again_and_no_other(there: Th
             there.slurm.finish(f"{number}_1", "NODE_FAIL")
         assert scored.result() == there.here.local
     assert there.sizes == [3, 1]
+
+
+def test_an_element_over_its_memory_is_scored_again_with_twice_as_much(there: There) -> None:
+    """Red on: core/runs/score_array.py: `larger += any(` -> `larger += 0 * any(`."""
+    there.slurm.set_starts(on=False)
+    with ThreadPoolExecutor() as pool:
+        scored = pool.submit(there.score)
+        while not there.slurm.jobs:
+            assert not scored.done(), scored.result()
+            time.sleep(0.02)
+        number = there.slurm.jobs[0]["number"]
+        there.slurm.set_starts(on=True)
+        there.slurm.wait(f"{number}_0", "RUNNING")
+        there.slurm.run_over_memory(f"{number}_0")
+        assert scored.result() == there.here.local
+    scripts = [
+        (there.slurm.folder / f"script-{each}").read_text() for each in sorted({j["number"] for j in there.slurm.jobs})
+    ]
+    first, second = (int(re.findall(r"--mem=(\d+)M", text)[0]) for text in scripts)
+    assert second == 2 * first
 
 
 def test_an_array_that_is_cancelled_whole_is_not_begun_again(there: There) -> None:
