@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sluiceway
 from sluiceway.core.errors import ManifestBroken, TreeUnreadable
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import canonical_json
+from sluiceway.core.provenance.software import file_of
 from sluiceway.core.provenance.verify import place_of_input, version_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from pydantic import JsonValue
 
@@ -79,7 +79,7 @@ class Now:
     def _environment(self, environment: Environment) -> Environment:
         update: dict[str, Mapping[str, str | None]] = {}
         if environment.modules is not None:
-            for each in environment.modules.keys() - self._modules.keys():
+            for each in filter(_is_ours, environment.modules.keys() - self._modules.keys()):
                 self._modules[each] = _module_digest(each)
             ours = {each: self._modules[each] for each in environment.modules if _is_ours(each)}
             update["modules"] = {**environment.modules, **ours}
@@ -109,7 +109,7 @@ def _is_same(before: JsonValue, after: JsonValue) -> bool:
 @functools.cache
 def _file_of(name: str) -> str | None:
     kind, _, module = name.partition(".")
-    file = _module_file(module) if kind == "modules" else None
+    file = file_of(module) if kind == "modules" and _is_ours(module) else None
     return None if file is None else str(file)
 
 
@@ -187,16 +187,8 @@ def _is_ours(module: str) -> bool:
 
 
 def _module_digest(name: str) -> str | None:
-    file = _module_file(name)
+    file = file_of(name)
     return None if file is None else digest_of_file(file)
-
-
-def _module_file(name: str) -> Path | None:
-    """Give the file of a module of ours, without importing it."""
-    if not _is_ours(name):
-        return None
-    place = Path(sluiceway.__path__[0]).joinpath(*name.split(".")[1:])
-    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
 def _installed(distribution: str) -> str | None:

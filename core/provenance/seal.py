@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.manifest import File
-from sluiceway.core.provenance.tree import Kind, Looking, listing
+from sluiceway.core.provenance.outputs import is_output
+from sluiceway.core.provenance.tree import Kind, Looking, digest_of_tree, listing
 from sluiceway.core.store import lock
 from sluiceway.core.store.durable import Storing, flush
 
@@ -44,6 +45,12 @@ def seal(manifest: Manifest, output: Path, *, ledger: Ledger, cache: Cache | Non
                 flush(output / os.fsdecode(each.name))
     content = {"data_version": entries[0].digest, "outputs": files_in(entries, output)}
     return ledger.enter(manifest.model_copy(update=content), output)
+
+
+def content_at(path: Path, cache: Cache | None = None, *, full: bool = False) -> str:
+    """Give the digest of what lies at a path; where that is an output, its own manifest is no part of it."""
+    looking = CONTENT if is_output(path) else Looking()
+    return digest_of_tree(path, replace(looking, cache=cache, full=full))
 
 
 def files_in(entries: Iterable[Entry], output: Path) -> tuple[File, ...]:

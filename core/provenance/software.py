@@ -58,17 +58,17 @@ def _with_imports(modules: tuple[str, ...]) -> dict[str, bytes]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        file = _file(name)
+        file = file_of(name)
         if name in texts:
             continue
         if file is None:
             raise InputMissing(what="the source of the module", path=Path(name))
         texts[name] = file.read_bytes()
-        waiting += [each for each in imports(texts[name]) if each.startswith(f"{_PACKAGE}.") and _file(each)]
+        waiting += [each for each in imports(texts[name]) if each.startswith(f"{_PACKAGE}.") and file_of(each)]
     return texts
 
 
-def _file(module: str) -> Path | None:
+def file_of(module: str) -> Path | None:
     """Give the file of a module of ours; none where the name is not one, but something inside of one."""
     place = Path(sluiceway.__path__[0]).joinpath(*module.split(".")[1:])
     for file in (place.with_suffix(".py"), place / "__init__.py"):
@@ -88,12 +88,13 @@ def imports(text: bytes, package: str = "") -> frozenset[str]:
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom):
-            source = _absolute(node, package)
+            source = absolute(node, package)
             found |= {source, *(f"{source}.{each.name}" for each in node.names)}
     return frozenset(found - {""})
 
 
-def _absolute(node: ast.ImportFrom, package: str) -> str:
+def absolute(node: ast.ImportFrom, package: str) -> str:
+    """Give the module that names are imported from, where one that begins with a dot counts from this package."""
     above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
     return ".".join([*above, *([node.module] if node.module else [])])
 

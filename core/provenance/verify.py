@@ -16,8 +16,8 @@ from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.provenance.ledger import History
 from sluiceway.core.provenance.outputs import is_output
-from sluiceway.core.provenance.seal import CONTENT, files_in
-from sluiceway.core.provenance.tree import Looking, digest_of_tree, listing
+from sluiceway.core.provenance.seal import CONTENT, content_at, files_in
+from sluiceway.core.provenance.tree import digest_of_tree, listing
 from sluiceway.core.store.durable import content_of
 
 if TYPE_CHECKING:
@@ -207,8 +207,7 @@ def version_at(path: Path, cache: Cache | None, *, full: bool = False) -> str:
         recorded = None if content is None else manifests.decoded(content, manifests.path_of(path)).data_version
         if recorded is not None:
             return recorded
-    looking = CONTENT if is_output(path) else Looking()
-    return digest_of_tree(path, replace(looking, cache=cache, full=full))
+    return content_at(path, cache, full=full)
 
 
 def place_of_input(output: Path, path: str) -> Path:

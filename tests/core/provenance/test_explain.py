@@ -10,6 +10,7 @@ import pytest
 from sluiceway.core.provenance import explain
 from sluiceway.core.provenance.explain import reasons
 from sluiceway.core.provenance.manifest import Container, Ending, Environment, Input, Manifest
+from sluiceway.core.provenance.software import file_of
 from tests.core.provenance.sealed import OK, Project
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -29,7 +30,7 @@ BASE = Manifest(
     container=Container(image="app", digest=A),
 )
 PARAMETERS = dict(BASE.parameters or {})
-FILE = str(explain._module_file(EVENTS))
+FILE = str(file_of(EVENTS))
 
 CHANGES: dict[str, tuple[dict[str, Any], str, Any, Any, str | None]] = {
     "output": ({"output_id": "other"}, "output_id", "scores", "other", None),
