@@ -17,7 +17,15 @@ from typing import Annotated
 
 import typer
 
-from sluiceway import cluster_command, panel_command, provenance_command, query_command, run_command, score_command
+from sluiceway import (
+    cluster_command,
+    jobs_command,
+    panel_command,
+    provenance_command,
+    query_command,
+    run_command,
+    score_command,
+)
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
 from sluiceway.deployments.devcluster import command as devcluster
@@ -38,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(devcluster.app, name="devcluster")
 app.add_typer(panel_command.app, name="panel")
+app.add_typer(jobs_command.app, name="jobs")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -66,7 +75,6 @@ app.command()(provenance_command.status)
 app.command()(provenance_command.verify)
 app.command()(provenance_command.explain)
 app.command()(run_command.run)
-app.command()(run_command.jobs)
 app.command()(run_command.logs)
 app.command()(run_command.cancel)
 app.command()(cluster_command.attach)

@@ -140,6 +140,22 @@ echo @end
 """
 )
 
+# A job of the same name may be somebody else's attempt at the same run: another home's, with the same base there.
+_REMOVE_RUNS: LiteralString = (
+    _ASK
+    + """
+cluster=$1 folder=$2
+shift 2
+ask names squeue ${cluster:+-M "$cluster"} -h -u "$(id -u)" -o %j
+[ "$code" = 0 ] || exit 69
+for name; do
+    start=$(printf %.20s "$name")
+    grep -q "^sw-$start-a" "$t/out" || { rm -rf -- "$folder/$name" && echo "@gone $name"; }
+done
+echo @end
+"""
+)
+
 _STANDING: LiteralString = (
     _ASK
     + """
@@ -244,6 +260,11 @@ def account(jobs: Iterable[JobId], *, cluster: str = "") -> Command:
 def queue(*, cluster: str = "") -> Command:
     """Ask for all of our jobs, each element of an array by itself."""
     return Command.script(_QUEUE, cluster, QUEUE_FIELDS)
+
+
+def remove_runs(folder: PurePosixPath, names: Iterable[str], *, cluster: str = "") -> Command:
+    """Remove runs' folders by their names, but for those of which a job waits or runs."""
+    return Command.script(_REMOVE_RUNS, cluster, str(folder), *names)
 
 
 def give_up(job: JobId) -> Command:

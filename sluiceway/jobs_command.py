@@ -1,0 +1,64 @@
+"""`sluiceway jobs`, and `sluiceway jobs gc`: the runs that there are, and removing those that are old."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sluiceway import resource_options as asks
+from sluiceway import run_command
+from sluiceway.core.report import console
+
+if TYPE_CHECKING:
+    from sluiceway.core.runs.tidying import Keep, Tidied
+
+_SOME_KEPT = 4
+
+app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.callback()
+def jobs(
+    context: typer.Context,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask the clusters how far the runs there are.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List the runs that were started from this machine, the latest first."""
+    if context.invoked_subcommand is None:
+        run_command.jobs(ask=ask, as_json=as_json)
+
+
+@app.command()
+def gc(
+    older_than: Annotated[str, typer.Option("--older-than", help="Runs younger than this stay.")] = "30d",
+    keep: Annotated[int, typer.Option("--keep", min=0, help="The latest so many stay, however old.")] = 0,
+    keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Those that failed stay, with logs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which would go, and stop.")] = False,
+) -> None:
+    """Remove old runs, here and on their clusters; one that may be running stays. Exit code 4 when one could not go."""
+    from sluiceway.core.runs.tidying import Keep
+    from sluiceway.core.slurm.resources import parse_walltime
+
+    wanted = Keep(younger_than=parse_walltime(older_than), latest=keep, failed=keep_failed)
+    tidied = asyncio.run(_tidy(wanted, dry_run=dry_run))
+    for name in tidied.gone:
+        typer.echo(name)
+    for name, why in tidied.kept.items():
+        console.for_remarks().print(f"{name} stays: {why}", markup=False, soft_wrap=True)
+    if tidied.kept:
+        raise typer.Exit(_SOME_KEPT)
+
+
+async def _tidy(wanted: Keep, *, dry_run: bool) -> Tidied:
+    from sluiceway.core.runs import tidying
+    from sluiceway.core.runs.access import access_to
+    from sluiceway.core.runs.hosts import runs_here
+
+    runs = runs_here()
+
+    async def remove(place: str, names: list[str]) -> set[str]:
+        return await tidying.remove_at(await access_to(await asks.cluster(place), runs.clock), names)
+
+    return await tidying.tidy(runs, wanted, remove=remove, dry_run=dry_run)
