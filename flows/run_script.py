@@ -15,6 +15,7 @@ from sluiceway.core.runs.hosts import runs_here
 from sluiceway.core.runs.place import parse
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import Content, RunRequest, inputs_of
+from sluiceway.core.runs.retries import Retries
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks import run, run_log
 
@@ -51,6 +52,7 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
     parameters: dict[str, Any] | None = None,
     out: Path = Path("data/output/run"),
     fresh: bool = False,  # noqa: FBT001, FBT002 - Prefect gives parameters by name
+    retries: int = 0,
 ) -> RunReceipt:
     """Run a script, unless the same script has succeeded on the same inputs before.
 
@@ -65,6 +67,7 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
         parameters: Anything else that it can read in the file that SLUICEWAY_CONTEXT names.
         out: The folder for its outputs and for what it prints.
         fresh: Run it although it has succeeded before.
+        retries: How often to try again where it lacked memory or time, a node failed, or it was preempted.
 
     Returns:
         How it ended, and where everything is; where it failed, the flow fails after that was kept.
@@ -74,6 +77,9 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
     request = _request(script, arguments, inputs, outputs, environment, parameters)
     staged = await run.stage_request(request, on, resources=resources, fresh=fresh)
     receipt = staged if isinstance(staged, RunReceipt) else await _finish(staged)
+    while retries and not receipt.succeeded and await run.next_attempt(receipt, Retries(most=retries)):
+        staged = await run.stage_request(request, on, resources=resources)
+        receipt = staged if isinstance(staged, RunReceipt) else await _finish(staged)
     await run.show_receipt(receipt)
     run.lay_out_results(receipt, out)
     return receipt.require_success()

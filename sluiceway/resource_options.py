@@ -28,6 +28,15 @@ Time = Annotated[str | None, typer.Option("--time", help="The time limit, such a
 Partition = Annotated[str | None, typer.Option("--partition", help="The partition.", rich_help_panel=_PANEL)]
 Account = Annotated[str | None, typer.Option("--account", help="Who pays.", rich_help_panel=_PANEL)]
 Qos = Annotated[str | None, typer.Option("--qos", help="The quality of service.", rich_help_panel=_PANEL)]
+Warned = Annotated[
+    str | None, typer.Option("--warning", help="So long before the limit it gets USR1.", rich_help_panel=_PANEL)
+]
+QueueLimit = Annotated[
+    str | None, typer.Option("--queue-limit", help="Give up after so long in the queue.", rich_help_panel=_PANEL)
+]
+Dependency = Annotated[
+    str | None, typer.Option("--dependency", help="Wait for jobs, such as afterok:812.", rich_help_panel=_PANEL)
+]
 Extra = Annotated[
     list[str] | None,
     typer.Option("--extra-sbatch", help="Any other option of sbatch, NAME=VALUE or NAME.", rich_help_panel=_PANEL),

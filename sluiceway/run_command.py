@@ -16,6 +16,8 @@ from sluiceway import resource_options as asks
 from sluiceway.core.report import console
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.listing import Listed
     from sluiceway.core.runs.receipt import RunReceipt
@@ -39,6 +41,9 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder for what it prints and makes.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run it although it has succeeded before.")] = False,
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, help="How often to try again for want of memory, time or a node.")
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the very script that a cluster would get, and stop.")
     ] = False,
@@ -52,13 +57,19 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
     partition: asks.Partition = None,
     account: asks.Account = None,
     qos: asks.Qos = None,
+    warning: asks.Warned = None,
+    queue_limit: asks.QueueLimit = None,
+    dependency: asks.Dependency = None,
     extra_sbatch: asks.Extra = None,
 ) -> None:
     """Run a script, unless the same script has succeeded on the same inputs before."""
     from sluiceway.core import settings
+    from sluiceway.core.runs import place
+    from sluiceway.core.runs import run as life
     from sluiceway.core.runs.hosts import runs_here
     from sluiceway.core.runs.remains import lay_out
     from sluiceway.core.runs.request import Content, RunRequest, inputs_of
+    from sluiceway.core.runs.retries import Retries
 
     request = RunRequest(
         script=Content.of(script, what="the script"),
@@ -68,12 +79,28 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
         environment=dict(map(_variable, setenv or ())),
     )
     names = {"nodes": nodes, "cpus": cpus, "gpus": gpus, "memory": mem, "time": time}
-    wish = asks.wish_of(extra_sbatch, **names, partition=partition, account=account, qos=qos)
+    names |= {"partition": partition, "account": account, "qos": qos}
+    names |= {"warning": warning, "queue_limit": queue_limit, "dependency": dependency}
+    wish = asks.wish_of(extra_sbatch, **names)
     runs = runs_here()
     if dry_run or estimate:
         asyncio.run(_print_plan(request, runs, on=on, fresh=fresh, wish=wish, estimate=estimate))
         return
-    receipt = _run(request, runs, on=on, fresh=fresh, wish=wish, lines_to=sys.stderr if as_json else sys.stdout)
+
+    async def live() -> RunReceipt:
+        where, policy = place.parse(on), Retries(most=retries) if retries else None
+        async with asks.reach(where, runs, wish=wish) as host:
+            return await life.run(
+                request,
+                runs=runs,
+                host=host,
+                place=where,
+                fresh=fresh,
+                retries=policy,
+                heard=_printing(as_json=as_json),
+            )
+
+    receipt = _lived(live(), name=runs.folder(request.key).run_id)
     folder = out or settings.load().output_dir / "run"
     lay_out(receipt, folder)
     if as_json:
@@ -172,22 +199,20 @@ async def _print_plan(
         console.for_remarks().print(told, markup=False, soft_wrap=True)
 
 
-def _run(request: RunRequest, runs: Runs, *, on: str, fresh: bool, wish: Resources, lines_to: Any) -> RunReceipt:
-    from sluiceway.core.runs import place
-    from sluiceway.core.runs import run as life
+def _printing(*, as_json: bool) -> Callable[[Heard], Awaitable[None]]:
+    """Give who prints what a job says, out of the way of a receipt as JSON."""
 
     async def hear(heard: Heard) -> None:
-        _show(heard, lines_to)
+        _show(heard, sys.stderr if as_json else sys.stdout)
 
-    async def live() -> RunReceipt:
-        where = place.parse(on)
-        async with asks.reach(where, runs, wish=wish) as host:
-            return await life.run(request, runs=runs, host=host, place=where, fresh=fresh, heard=hear)
+    return hear
 
+
+def _lived(life: Coroutine[Any, Any, RunReceipt], *, name: str) -> RunReceipt:
+    """See a run through; leaving it early lets it go on."""
     try:
-        return asyncio.run(live())
+        return asyncio.run(life)
     except KeyboardInterrupt:
-        name = runs.folder(request.key).run_id
         told = f"the run {name} goes on: sluiceway logs -f {name} follows it, sluiceway cancel {name} ends it"
         console.for_remarks().print(told, markup=False, soft_wrap=True)
         raise SystemExit(_INTERRUPTED) from None

@@ -18,6 +18,8 @@ from sluiceway.core.runs.hosts import runs_here
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.remains import lay_out
 from sluiceway.core.runs.request import RunRequest
+from sluiceway.core.runs.retries import Retries
+from sluiceway.core.runs.retries import next_attempt as decide_again
 from sluiceway.core.slurm.job import Ending, JobId
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.run_page import RunPage
@@ -69,6 +71,16 @@ async def collect_receipt(attempt: Attempt, ending: Ending) -> RunReceipt:
 
 
 @task(cache_policy=NO_CACHE)
+async def next_attempt(receipt: RunReceipt, retries: Retries) -> str | None:
+    """Say why this run is to be staged once more, asking for more of what it lacked; none where it is not."""
+    runs = runs_here()
+    folder = runs.folder(receipt.key).attempt(receipt.attempt)
+    async with reach(place.parse(receipt.place), runs) as host:
+        again = await decide_again(receipt, folder=folder, host=host, policy=retries)
+    return None if again is None else again.why
+
+
+@task(cache_policy=NO_CACHE)
 def lay_out_results(receipt: RunReceipt, out: Path) -> None:
     """Copy what the run printed and made into a folder, each file checked against its digest."""
     lay_out(receipt, out)
@@ -84,6 +96,7 @@ async def show_receipt(receipt: RunReceipt) -> None:
         "processor seconds": receipt.cpu_seconds,
         "peak memory": None if receipt.peak_memory is None else f"{receipt.peak_memory / 2**20:.0f} MiB",
         "result": receipt.value,
+        "tried again": receipt.retry,
         "folder": receipt.folder,
         "outputs": f"{len(receipt.outputs)} files, {sum(each.size for each in receipt.outputs)} bytes",
     }
