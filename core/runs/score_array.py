@@ -105,7 +105,7 @@ class ScoreArrays:
             larger += any(each.kind is EndingKind.OUT_OF_MEMORY for each in lacking.values())
 
     async def _made_before(self, work: Work, missing: Collection[int]) -> AsyncGenerator[int]:
-        """Bring what arrays of this batch have made so far, whoever began them, and whatever became of them."""
+        """Bring what earlier arrays of this batch have made before they failed or were cancelled."""
         for attempt in await asyncio.to_thread(self._attempts, self._runs.folder(work.order.key)):
             for index, element in enumerate(elements_of(attempt)):
                 for number in _numbers(element):
@@ -179,11 +179,12 @@ class ScoreArrays:
         self, attempt: Attempt, host: SlurmArray, lacking: Mapping[int, Ending], *, is_last: bool
     ) -> None:
         """Raise where another array would come to nothing as well, or somebody wants no other."""
-        index, ending = min(lacking.items())
+        refused = [index for index, each in lacking.items() if each.exit_code == REFUSED]
+        index = min(refused or lacking)
+        ending = lacking[index]
         element = attempt.folder.element(index)
         await host.fetch_all(attempt.folder, {element.stderr.relative_to(attempt.folder.path): None})
         tail = tail_of(Path(element.stderr))
-        refused = [each for each in lacking.values() if each.exit_code == REFUSED]
         if refused:
             raise PlaceUnusable(place=str(self._place), reason=tail)
         is_cancelled = all(each.kind is EndingKind.CANCELLED for each in lacking.values())
@@ -212,10 +213,12 @@ class ScoreArrays:
         return Resources(memory=(usual.memory or work.memory).times(2**larger))
 
     def _attempts(self, folder: RunFolder) -> list[AttemptFolder]:
-        """Give the arrays of a batch that were staged for this cluster."""
-        here = Path(folder.path)
+        """Give the arrays of a batch here that are over; one whose end nobody has seen is about to be joined."""
+        receipt, here = self._runs.receipt(folder), Path(folder.path)
         found = folder.attempts(each.name for each in here.iterdir()) if here.is_dir() else []
-        intents = [(each, run.intent_of(each)) for each in found]
+        n_seen = 0 if receipt is None else receipt.attempt
+        over = [each for each in found if each.number <= n_seen or Path(each.cancelled).is_file()]
+        intents = [(each, run.intent_of(each)) for each in over]
         return [each for each, intent in intents if intent is not None and intent["place"] == str(self._place)]
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sluiceway import cli
 from sluiceway.core.errors import PlaceUnusable, RunFailed
 from sluiceway.core.genetics.results import scoring_software
 from sluiceway.core.genetics.synthetic import make_panel
@@ -205,6 +207,21 @@ def test_a_killed_run_leaves_ranges_which_the_next_run_takes_but_for_one_that_is
     content = bytearray(damaged.read_bytes())
     content[-100] ^= 1
     damaged.write_bytes(content)
+    assert there.score() == there.here.local
+    assert there.sizes == [3, 1]
+
+
+def test_an_array_that_somebody_cancels_leaves_ranges_which_the_next_run_takes(there: There) -> None:
+    """Red on: core/runs/score_array.py: `if each.number <= n_seen or` -> `if each.number < 1 and`."""
+    kill(begun(there))
+    number = there.slurm.jobs[0]["number"]
+    there.slurm.finish(f"{number}_1", "CANCELLED")
+    there.slurm.set_starts(on=True)
+    for index in (0, 2):
+        there.slurm.wait(f"{number}_{index}", "COMPLETED", seconds=60)
+    (run,) = (each.name for each in (there.user.folder / "home/runs").iterdir())
+    done = CliRunner().invoke(cli.app, ["cancel", run[:20]])
+    assert done.exit_code == 0, done.output
     assert there.score() == there.here.local
     assert there.sizes == [3, 1]
 
