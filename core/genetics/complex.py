@@ -7,6 +7,7 @@ between the copies; else it counts as missing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from sluiceway.core.genetics.match import Entries, Matches, Reason, match
 from sluiceway.core.genetics.model import Model
 from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.rows import NO_ROWS, Rows
-from sluiceway.core.genetics.totals import ScoreResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sluiceway.core.catalog.complex_rows import ComplexRow, Component
     from sluiceway.core.genetics.genotypes import GenotypeReader
     from sluiceway.core.genetics.policy import Policy
+    from sluiceway.core.genetics.totals import ScoreResult
 
 
 class _Carried(NamedTuple):
@@ -69,7 +70,7 @@ def add_complex(
             missed += ~is_known
             scored += 1
     used[Ploidy.AUTOSOME.name.lower()] += scored
-    return ScoreResult(people=_added(result.people, total, missed, scored), reasons=reasons, mass=mass, used=used)
+    return replace(result, people=_added(result.people, total, missed, scored), reasons=reasons, mass=mass, used=used)
 
 
 def reason_of(row: ComplexRow, entries: Entries, policy: Policy) -> Reason:

@@ -76,6 +76,7 @@ class Entries(NamedTuple):
     allele: NDArray[np.uint8]
     multiallelic: NDArray[np.bool_]
     frequency: NDArray[np.float64]
+    missing: NDArray[np.uint32]
 
 
 class Matches(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -57,10 +57,11 @@ def find(store: ObjectStore, key: str) -> ScoreResult | None:
     stored = store.get(key)
     if content is None or stored is None:
         return None
-    facts: Mapping[str, dict[str, int]] = stored.facts
+    facts: Mapping[str, Any] = stored.facts
     return ScoreResult(
         people=pl.read_parquet(io.BytesIO(content)),
         reasons=facts["reasons"],
         mass={name: float(each) for name, each in facts["mass"].items()},
+        missing_mass=float(facts["missing_mass"]),
         used=facts["used"],
     )

@@ -69,6 +69,7 @@ class Partial:
     used: NDArray[np.int64]
     reasons: NDArray[np.int64]
     mass: NDArray[np.float64]
+    missing_mass: NDArray[np.float64]
     found: Matches
 
 
@@ -142,6 +143,7 @@ def score_range(
         used=np.bincount(scored.score[chosen.is_matched], minlength=scores).astype(np.int64),
         reasons=count_reasons(rows, found.reason, scores),
         mass=mass_by_reason(rows, found.reason, scores),
+        missing_mass=_missing_mass(scored, chosen, entries, batch, ploidy),
         found=found,
     )
 
@@ -272,6 +274,19 @@ def mass_by_reason(rows: Rows, reason: NDArray[np.uint8], scores: int) -> NDArra
     weights = np.nan_to_num(steps(rows))
     mass = np.bincount(_by_reason(rows, reason), weights=weights, minlength=scores * REASONS)
     return mass.astype(np.float64).reshape(scores, REASONS)
+
+
+def _missing_mass(rows: Rows, found: Matches, entries: Entries, batch: Batch, ploidy: Ploidy) -> NDArray[np.float64]:
+    """Add up what one more effect allele can change where a person has no call, for people on average.
+
+    Not on Y, where the panel's missing calls are women's too.
+    """
+    if ploidy is Ploidy.Y:
+        return np.zeros(batch.scores)
+    matched = found.is_matched
+    share = entries.missing[found.entry[matched]] / batch.samples
+    mass = np.bincount(rows.score[matched], weights=steps(rows)[matched] * share, minlength=batch.scores)
+    return mass.astype(np.float64)
 
 
 def _by_reason(rows: Rows, reason: NDArray[np.uint8]) -> NDArray[np.int64]:

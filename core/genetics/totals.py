@@ -32,12 +32,14 @@ class ScoreResult:
             and missing_alleles_2.
         reasons: How many rows have each reason, by its lower-case name.
         mass: The sum of what one more effect allele can change, by the same names.
+        missing_mass: Of that of matched rows, what a person on average has no call for; not on Y, nor of complex rows.
         used: How many variants counted, by ploidy.
     """
 
     people: pl.DataFrame
     reasons: dict[str, int]
     mass: dict[str, float]
+    missing_mass: float
     used: dict[str, int]
 
     @property
@@ -58,6 +60,7 @@ class Totals:
         self._used = np.zeros((len(Ploidy), batch.scores), np.int64)
         self.reasons = np.zeros((batch.scores, REASONS), np.int64)
         self.mass = np.zeros((batch.scores, REASONS))
+        self._missing_mass = np.zeros(batch.scores)
 
     def add(self, part: Partial) -> None:
         """Add what one range gives."""
@@ -68,6 +71,7 @@ class Totals:
         self._used[part.ploidy] += part.used
         self.reasons += part.reasons
         self.mass += part.mass
+        self._missing_mass += part.missing_mass
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Give everything that was added up, by name; each array has a row per score."""
@@ -76,7 +80,8 @@ class Totals:
             for kind, by_ploidy in (("diploid", self._diploid), ("haploid", self._haploid), ("missing", self._missing))
             for ploidy, array in by_ploidy.items()
         }
-        return {**sums, "used": self._used.T, "reasons": self.reasons, "mass": self.mass}
+        counts = {"used": self._used.T, "reasons": self.reasons, "mass": self.mass}
+        return {**sums, **counts, "missing mass": self._missing_mass}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what `state` gave in place of everything that was added up so far; the arrays become its own."""
@@ -85,7 +90,7 @@ class Totals:
             found = {ploidy: state[name] for ploidy in Ploidy if (name := f"{kind} {ploidy.name}") in state}
             by_ploidy.update(found)
         self._used = np.ascontiguousarray(state["used"].T)
-        self.reasons, self.mass = state["reasons"], state["mass"]
+        self.reasons, self.mass, self._missing_mass = state["reasons"], state["mass"], state["missing mass"]
 
     def result(self, score: int) -> ScoreResult:
         """Give one score of the batch."""
@@ -100,6 +105,7 @@ class Totals:
             people=pl.DataFrame(columns).with_columns(pl.exclude("sum_1", "sum_2").cast(pl.UInt32)),
             reasons={each.name.lower(): int(self.reasons[score, each]) for each in Reason},
             mass={each.name.lower(): float(self.mass[score, each]) for each in Reason},
+            missing_mass=float(self._missing_mass[score]),
             used={each.name.lower(): int(self._used[each, score]) for each in Ploidy},
         )
 

@@ -100,6 +100,7 @@ def _quality(score: Named, policy: Policy, *, zero_variance: bool | None) -> dic
         "match_rate": rate,
         "weight_mass": mass,
         "weight_mass_matched": matched_mass,
+        "weight_mass_missing": result.missing_mass if result else None,
         "coverage": matched_mass / mass if mass and matched_mass is not None else None,
         "variants_used": sum(result.used.values()) if result else None,
         "sex_linked": result.is_sex_linked if result else None,

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LONGEST_LINE: Final = 1 << 16
-_ARRAYS: Final = ("diploid", "haploid", "missing", "used", "reasons", "mass")
+_ARRAYS: Final = ("diploid", "haploid", "missing", "used", "reasons", "mass", "missing_mass")
 
 NO_MATCHES: Final = Matches(reason=np.empty(0, np.uint8), type=np.empty(0, np.uint8), entry=np.empty(0, np.intp))
 

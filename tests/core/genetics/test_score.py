@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def entries_of(sites: list[Site]) -> Entries:
         allele=np.array([number for _, number, _ in rows], np.uint8)[order],
         multiallelic=np.array([len(site.alts) > 1 for site, _, _ in rows])[order],
         frequency=np.array([site.share(number) for site, number, _ in rows])[order],
+        missing=np.array([site.calls.count(None) for site, _, _ in rows], np.uint32)[order],
     )
 
 
@@ -138,6 +140,18 @@ def test_every_sum_is_the_slow_scorers(missing: str, seed: int) -> None:
     slow = [[oracle.score(rows, sites, sample, missing=missing) for sample in range(SAMPLES)] for rows in scores]
     assert found.diploid is not None
     np.testing.assert_allclose(found.diploid, slow, rtol=0, atol=1e-12)
+
+
+def test_the_weight_that_lacks_calls_is_what_a_person_lacks_on_average() -> None:
+    dice = random.Random(3)
+    sites = [random_site(dice, position) for position in range(1, 400)]
+    scores = [
+        [replace(random_row(dice, sites), counts=(0.0, 1.0, 2.0), is_dominance=False) for _ in range(90)]
+        for _ in range(3)
+    ]
+    found, _ = scored(scores, sites)
+    assert found.missing.sum() > 50
+    assert found.missing_mass == pytest.approx(found.missing.mean(axis=1))
 
 
 @settings(max_examples=60, deadline=None)

@@ -30,9 +30,9 @@ def distributions(name: str, sums: list[float], *, coding: int | None = None) ->
 def quality(name: str, **changes: Any) -> dict[str, Any]:
     return {
         "pgs_id": name, "trait": "height", "status": "ok", "reason": None, "rows": 10, "matched": 7, "excluded": 1,
-        "unmatched": 2, "match_rate": 0.7, "weight_mass": 5.0, "weight_mass_matched": 4.0, "coverage": 0.8,
-        "variants_used": 7, "sex_linked": False, "rows_exact": 7, "rows_ambiguous": 1, "rows_not_in_panel": 2,
-        "rows_not_yet_thought_of": 0, **changes,
+        "unmatched": 2, "match_rate": 0.7, "weight_mass": 5.0, "weight_mass_matched": 4.0, "weight_mass_missing": 0.1,
+        "coverage": 0.8, "variants_used": 7, "sex_linked": False, "rows_exact": 7, "rows_ambiguous": 1,
+        "rows_not_in_panel": 2, "rows_not_yet_thought_of": 0, **changes,
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def made(*, ploidy: Ploidy = Ploidy.X) -> Partial:
         used=np.arange(3),
         reasons=random.integers(0, 9, (3, REASONS)),
         mass=random.normal(size=(3, REASONS)),
+        missing_mass=random.random(3),
         found=NO_MATCHES,
     )
 
@@ -36,7 +37,7 @@ def test_what_a_range_adds_comes_back_with_every_bit(tmp_path: Path, ploidy: Plo
     write_partial(tmp_path / "7", before, key=KEY, number=7)
     after = read_partial(tmp_path / "7", key=KEY, number=7)
     assert after.ploidy is ploidy
-    for name in ("diploid", "haploid", "missing", "used", "reasons", "mass"):
+    for name in ("diploid", "haploid", "missing", "used", "reasons", "mass", "missing_mass"):
         was, now = getattr(before, name), getattr(after, name)
         assert (was is None) == (now is None)
         assert was is None or (was.dtype == now.dtype and was.tobytes() == now.tobytes() and was.shape == now.shape)
