@@ -126,8 +126,7 @@ class Watcher:
             while self._watched:
                 self._awake.clear()
                 happened = await self._cycle()
-                pause = self._pace.after(min(pause, self._pace.busy) if happened else pause)
-                pause = await self._rest(self._hurried(pause))
+                pause = await self._rest(self._hurried(min(pause, self._pace.busy) if happened else pause))
         except BaseException as error:
             # A fault of ours must not look like a job that takes long.
             for watched in self._watched.values():
@@ -141,14 +140,14 @@ class Watcher:
         return min(pause, self._pace.first) if 0 < self._hurries <= _MOST_HURRIES else pause
 
     async def _rest(self, pause: timedelta) -> timedelta:
-        """Wait so long, or until a new job comes; give the pause that the next one grows from."""
+        """Wait so long, or until a new job comes; give the pause after that one."""
         resting = [asyncio.ensure_future(self._clock.sleep(pause)), asyncio.ensure_future(self._awake.wait())]
         try:
             await asyncio.wait(resting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in resting:
                 each.cancel()
-        return self._pace.first if self._awake.is_set() else pause
+        return self._pace.first if self._awake.is_set() else self._pace.after(pause)
 
     async def _cycle(self) -> bool:
         """Ask once, and tell each job what was heard of it; give whether anything happened."""
