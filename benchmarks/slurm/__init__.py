@@ -1,0 +1,1 @@
+"""Jobs on Slurm through sluiceway, beside sbatch itself, submitit and dagster-slurm."""
