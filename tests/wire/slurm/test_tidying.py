@@ -67,7 +67,7 @@ async def test_a_run_whose_end_nobody_has_seen_stays(there: There) -> None:
     attempt = await stage(request, runs=there.runs, host=there.host(), place=PLACE)
     assert isinstance(attempt, Attempt)
     await submit(attempt, runs=there.runs, host=there.host())
-    assert (await tidied(there, ALL)).gone == ()
+    assert await tidied(there, ALL) == Tidied(gone=(), kept={})
     assert [each.run_id for each in listing.every_run(there.runs)] == [attempt.folder.run.run_id]
     assert folders(there)[1] == {attempt.folder.run.run_id}
 

@@ -1,0 +1,46 @@
+"""A session on a cluster that is known by its name: over the one open way to it, with what is usual there."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs.access import access_to
+from sluiceway.core.runs.hosts import cluster_named
+from sluiceway.core.slurm.resources import Resources
+from sluiceway.core.slurm.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sluiceway.core.runs.hosts import FindCluster
+
+_SESSIONS = "sessions"
+
+
+@asynccontextmanager
+async def session_at(
+    name: str,
+    resources: Resources | None = None,
+    *,
+    idle: timedelta = timedelta(minutes=10),
+    renews: bool = False,
+    find: FindCluster = cluster_named,
+) -> AsyncIterator[Session]:
+    """Hold an allocation on a cluster for as long as the block lasts.
+
+    Args:
+        name: The cluster's name.
+        resources: What the allocation is; what is not said is as the cluster's settings say.
+        idle: For how long it is held although no step runs.
+        renews: Whether a step gets a new allocation where the old one has ended or is about to.
+        find: Who knows the clusters.
+    """
+    access = await access_to(await find(name), SystemClock())
+    wish = access.settings.resources_for(resources or Resources())
+    folder = access.base / _SESSIONS / secrets.token_hex(8)
+    async with Session(access.cluster, resources=wish, folder=folder, idle=idle, renews=renews) as session:
+        yield session
