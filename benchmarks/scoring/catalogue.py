@@ -46,6 +46,26 @@ def measured(stages: Stages) -> str:
     return table((f"stage, {stages.scores} scores", "CPU s from nothing", "CPU s warm", "so much"), lines)
 
 
+def each_more(smaller: Stages, larger: Stages) -> str:
+    """What each pair more costs by the stages of two sizes, the panel's table left out."""
+    pairs = larger.extent["certain_pairs"] - smaller.extent["certain_pairs"]
+    lines = []
+    for name in larger.seconds:
+        many, few = (
+            sum(cost for stage, cost in each.seconds[name].items() if stage != "prepare the panel")
+            for each in (larger, smaller)
+        )
+        lines.append((name, f"{many:.1f}", f"{few:.1f}", f"{pairs:,}", f"{(many - few) / pairs * 1e6:.2f}"))
+    heads = (
+        "one worker",
+        f"CPU s, {larger.scores}",
+        f"CPU s, {smaller.scores}",
+        "pairs more",
+        "CPU us for each pair more",
+    )
+    return table(heads, lines)
+
+
 def estimate(stages: Stages) -> str:
     """The whole catalogue, stage by stage."""
     found = seconds(stages)

@@ -26,6 +26,7 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "50 scores": lambda: report.measured(_outcome("50")),
     "200 scores": lambda: report.measured(_outcome("200")),
     "marginal": lambda: report.marginal(_outcome("50"), _outcome("200")),
+    "marginal stages": lambda: catalogue.each_more(_stages("stages-50"), _stages("stages-200")),
     "stages 50": lambda: catalogue.measured(_stages("stages-50")),
     "stages 200": lambda: catalogue.measured(_stages("stages-200")),
     "large 500": lambda: report.measured(_outcome("large-500")),

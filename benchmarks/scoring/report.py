@@ -51,7 +51,7 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def measured(outcome: Outcome) -> str:
     """What was measured, and how often ours is in the others."""
-    return "\n\n".join([_heading(outcome), _tools(outcome), _ratios(outcome)])
+    return "\n\n".join(part for part in (_heading(outcome), _tools(outcome), _ratios(outcome)) if part)
 
 
 def _heading(outcome: Outcome) -> str:
