@@ -16,6 +16,10 @@ from sluiceway.core.genetics.model import Model
 from sluiceway.core.genetics.rows import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from sluiceway.core.catalog.score_table import ParsedScore
     from sluiceway.core.genetics.policy import Policy
     from sluiceway.core.genetics.reference import Reference
@@ -55,31 +59,34 @@ def match_log(reference: Reference, score: ParsedScore, policy: Policy) -> pl.Da
 def _lines(reference: Reference, name: str, rows: Rows, found: Matches, texts: pl.DataFrame) -> pl.DataFrame:
     is_found = found.entry >= 0
     names = reference.table.names(found.entry[is_found])
-    is_multiallelic = np.asarray(reference.table.multiallelic[found.entry[is_found]])
-    place = pl.DataFrame({"at": np.flatnonzero(is_found), "is_multiallelic": is_multiallelic}).hstack(
-        names.select("id", "ref", "alt")
-    )
+    at = pl.Series(np.where(is_found, np.cumsum(is_found) - 1, -1)).replace(-1, None).cast(pl.UInt32)
+    is_multiallelic = pl.Series("is_multiallelic", np.asarray(reference.table.multiallelic[found.entry[is_found]]))
     numbers = (rows.key >> np.uint64(CHROMOSOME_SHIFT)).astype(np.uint8)
     positions = (rows.key >> np.uint64(POSITION_SHIFT)) & np.uint64(MAX_POSITION)
-    reasons = {int(each): each for each in Reason}
     table = pl.DataFrame(
         {
-            "at": np.arange(rows.n),
-            "pgs_id": [name] * rows.n,
+            "pgs_id": pl.Series([name]).new_from_index(0, rows.n),
             "row_nr": rows.row,
-            "chr_name": [_NAMES.get(int(each)) for each in numbers],
+            "chr_name": _worded(numbers, _NAMES),
             "chr_position": pl.Series(positions.astype(np.uint32)).replace(0, None),
             "effect_allele": texts["effect_allele"].str.to_uppercase(),
             "other_allele": texts["other_allele"].str.to_uppercase(),
             "effect_weight": texts["weight"],
-            "effect_type": [Model(each).name.lower() for each in rows.model],
-            "match_type": [None if each == NO_TYPE else MATCH_TYPES[each] for each in found.type],
-            "match_status": [reasons[int(each)].status for each in found.reason],
-            "reason": [reasons[int(each)].name.lower() for each in found.reason],
-        },
-        schema_overrides={"chr_name": pl.String, "match_type": pl.String},
+            "effect_type": _worded(rows.model, {each: each.name.lower() for each in Model}),
+            "match_type": _worded(found.type, dict(enumerate(MATCH_TYPES))),
+            "match_status": _worded(found.reason, {each: each.status for each in Reason}),
+            "reason": _worded(found.reason, {each: each.name.lower() for each in Reason}),
+        }
     )
-    return _judged(table.join(place, on="at", how="left", maintain_order="left")).select(COLUMNS)
+    # A row without an entry takes none of what the entries say.
+    place = names.select("id", "ref", "alt").with_columns(is_multiallelic)
+    return _judged(table.hstack([column.gather(at).rename(column.name) for column in place])).select(COLUMNS)
+
+
+def _worded(numbers: NDArray[np.uint8], words: Mapping[int, str]) -> pl.Series:
+    """Give the word for each number, and none for a number that has no word."""
+    table = pl.Series([words.get(number) for number in range(256)], dtype=pl.String)
+    return table.gather(numbers)
 
 
 def _judged(table: pl.DataFrame) -> pl.DataFrame:
