@@ -183,7 +183,10 @@ export LC_ALL=C
 cluster=$1 fields=$2 jobs=$3 account=$4 room=$5 share=$6
 tab=$(printf '\\t')
 cat >"$t/asked"
-queue "$(awk -F'\\t' '$1 == "n" { print $2 }' "$t/asked" | paste -sd, -)" "$fields"
+names=$(awk -F'\\t' '$1 == "n" { print $2 }' "$t/asked" | paste -sd, -)
+# No argument may be longer than 128 KiB; with that many jobs, all of the user's are asked for.
+[ "${#names}" -lt 120000 ] || names=
+queue "$names" "$fields"
 [ -z "$jobs" ] || ask account sacct ${cluster:+-M "$cluster"} -D -n -P -j "$jobs" --format="$account"
 awk -F'\\t' '$1 == "f" { print $4 }' "$t/asked" | xargs -r -d '\\n' stat -L -c '%s\t%n' -- >"$t/sizes" 2>/dev/null
 awk -F'\\t' 'NR == FNR { size[substr($0, index($0, FS) + 1)] = $1; next }
