@@ -98,3 +98,12 @@ async def test_the_job_outlives_the_flows_process_and_the_next_flow_joins_it(
     assert receipt.stdout.read_text() == f"began\n{receipt.job_id}\n"
     assert await there.settled(request) == [f"{receipt.job_id}|COMPLETED"]
     assert listing.attempt_of(runs_here(), request.key)[0].number == 1
+
+
+async def test_a_flow_tries_again_what_lacked_memory(there: There) -> None:
+    request = there.request("python3 -c 'x = bytearray(300 << 20); import time; time.sleep(3)'; echo done")
+    assert request.script is not None
+    wish = Resources(memory="200M")
+    receipt = await run_script(request.script.path, on="west", resources=wish, retries=2, out=there.folder / "out")
+    assert (receipt.attempt, receipt.retry) == (2, "attempt 1 ended: out of memory; again, memory 400M")
+    assert receipt.stdout.read_text() == "done\n"
