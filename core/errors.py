@@ -15,6 +15,7 @@
     │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
     │   ├── TreeUnreadable         a file or folder has no digest, for it cannot be read as it is
+    │   ├── RegistryUnusable       the registry's database cannot be used
     │   ├── OutputBusy             another run is writing to that folder
     │   ├── PlaceUnusable          a place to run at is not written as one, or cannot run this
     │   ├── ClusterInvalid         what is known of a cluster cannot be used
@@ -23,6 +24,8 @@
     │   ├── RunUnknown             no run has that name, or several have
     │   ├── ResourcesInvalid       something asked of Slurm is not written as Slurm takes it
     │   └── MixedInstall           a flow from one tree would run with the core of another
+    ├── ClaimLost                  somebody else has taken over the work; what was about to be written is refused
+    ├── PeerFailed                 the same work was done elsewhere, and failed
     ├── LedgerBroken               the list of all manifests is not as it was written
     ├── VerificationFailed         outputs are not what their manifests say
     ├── OutcomeBroken              a job's outcome file is damaged or half-written
@@ -70,6 +73,7 @@ from sluiceway.core.trouble.asked import (
     PolicyInvalid,
     QueryRefused,
     RegionUnreadable,
+    RegistryUnusable,
     RequestInvalid,
     ResourcesInvalid,
     RunElsewhere,
@@ -104,24 +108,25 @@ from sluiceway.core.trouble.remote import (
     Unreachable,
 )
 from sluiceway.core.trouble.work import (
+    ClaimLost,
     LedgerBroken,
     NothingScored,
     OthersDisagree,
     OutcomeBroken,
+    PeerFailed,
     RunFailed,
     StorageFailed,
     VerificationFailed,
 )
 
 __all__ = [
-    "AnswerUnreadable", "AuthenticationFailed", "CallRaised",
-    "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost",
-    "ConnectionRefused", "DaemonFailed", "DevclusterError", "FolderUnusable", "HostKeyUnknown", "InputMissing",
-    "LedgerBroken", "ManifestBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored",
-    "OthersDisagree",
-    "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PlaceUnusable", "PolicyInvalid", "PortTaken",
-    "QueryRefused", "RegionUnreadable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded",
-    "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SessionLost",
-    "SettingsInvalid", "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable",
-    "Unreachable", "UsageProblem", "VerificationFailed",
+    "AnswerUnreadable", "AuthenticationFailed", "CallRaised", "ClaimLost", "ClusterInvalid", "CommandFailed",
+    "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed", "DevclusterError", "FolderUnusable",
+    "HostKeyUnknown", "InputMissing", "LedgerBroken", "ManifestBroken", "MixedInstall", "NameUnusable",
+    "NotCanonical", "NothingScored", "OthersDisagree", "OutcomeBroken", "OutputBusy", "PackagesMissing",
+    "PanelUnusable", "PeerFailed", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused", "RegionUnreadable",
+    "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",
+    "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SessionLost", "SettingsInvalid",
+    "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable", "Unreachable",
+    "UsageProblem", "VerificationFailed",
 ]  # fmt: skip

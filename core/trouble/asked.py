@@ -160,6 +160,21 @@ class ManifestBroken(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class RegistryUnusable(UsageProblem):
+    """The registry's database cannot be used."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the database, without its password, and the reason."""
+        return (
+            f"the registry {self.url} cannot be used: {self.reason}. A registry is sqlite:///PATH or "
+            "postgresql://USER@HOST/NAME."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class TreeUnreadable(UsageProblem):
     """A file or folder has no digest, for it cannot be read as it is."""
 

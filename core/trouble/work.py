@@ -122,3 +122,36 @@ class VerificationFailed(SluicewayError):
         return (
             f"{self.reason}.{more} What was changed cannot be relied on: compute it again, or put it back from a copy."
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class ClaimLost(SluicewayError):
+    """Somebody else has taken over the work; what was about to be written is refused."""
+
+    key: str
+    epoch: int
+    holder: str
+
+    def __str__(self) -> str:
+        """Name the work and who has it now."""
+        return (
+            f"the claim on {self.key}, epoch {self.epoch}, was lost: it is held by {self.holder}. Nothing was written. "
+            "Its lease ran out, so this process hung, or its clock is wrong; the work is being done elsewhere."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class PeerFailed(SluicewayError):
+    """The same work was done elsewhere, and failed."""
+
+    key: str
+    owner: str
+    failures: int
+    reason: str
+
+    def __str__(self) -> str:
+        """Name who did it, and the cause."""
+        return (
+            f"the work {self.key} was done by {self.owner}, and failed {self.failures} times, the last time because "
+            f"{self.reason} It would fail again here; change what it depends on, or reopen it."
+        )

@@ -62,6 +62,11 @@ VALUES: dict[str, object] = {
     "run": "3f2a91c07d5be0411a2b",
     "why": "exit code 3",
     "option": "memory",
+    "url": "sqlite:///x",
+    "failures": 3,
+    "owner": "ada",
+    "epoch": 2,
+    "key": "sha256:00",
     "session": "sw-session-3f2a-s1",
 }
 
@@ -137,7 +142,9 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
     codes = {kind.__name__: kind.exit_code for kind in kinds}
     assert codes == {
         "SluicewayError": 1,
+        "ClaimLost": 1,
         "LedgerBroken": 1,
+        "PeerFailed": 1,
         "AnswerUnreadable": 1,
         "CallRaised": 1,
         "OutcomeBroken": 1,

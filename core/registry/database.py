@@ -1,0 +1,129 @@
+"""The registry's database: SQLite below the home, or PostgreSQL by its URL; behind one small door both behave alike."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from sluiceway.core.errors import RegistryUnusable
+from sluiceway.core.registry import schema
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_PATIENCE_SECONDS: Final = 30
+# Whoever makes the tables first keeps the others waiting; any number will do.
+_MIGRATION_LOCK: Final = 0x51_01_CE
+
+
+class Database:
+    """An open registry; a context that closes it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Take an engine whose tables are as they should be."""
+        self._engine = engine
+
+    @classmethod
+    async def opened(cls, url: str) -> Self:
+        """Open the registry at a URL such as `sqlite:////home/me/registry.sqlite`, and bring its tables up to date."""
+        engine = _engine(_url(url))
+        try:
+            await _migrated(engine)
+        except (SQLAlchemyError, OSError) as error:
+            await engine.dispose()
+            raise RegistryUnusable(url=_shown(engine.url), reason=str(error).splitlines()[0]) from error
+        except RegistryUnusable:
+            await engine.dispose()
+            raise
+        return cls(engine)
+
+    @classmethod
+    async def in_file(cls, path: Path) -> Self:
+        """Open the registry in a file of SQLite, which is made when needed."""
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        return await cls.opened(f"sqlite:///{path}")
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    @property
+    def dialect(self) -> str:
+        """The name of the kind of database."""
+        return self._engine.dialect.name
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction, which is kept when the block ends, and undone when it fails."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection that only reads, and keeps nobody from writing."""
+        async with self._engine.connect() as connection:
+            yield await connection.execution_options(reading=True)
+
+
+async def _migrated(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        had = await connection.run_sync(schema.migrate)
+    if had > schema.NEWEST:
+        reason = f"its tables are of version {had}, and this sluiceway knows {schema.NEWEST}"
+        raise RegistryUnusable(url=_shown(engine.url), reason=reason)
+
+
+def _url(text_of_url: str) -> URL:
+    try:
+        url = make_url(text_of_url)
+    except ArgumentError as error:
+        raise RegistryUnusable(url="(not shown)", reason="it is not written as a URL") from error
+    driver = _DRIVERS.get(url.drivername.partition("+")[0])
+    if driver is None:
+        raise RegistryUnusable(url=_shown(url), reason="it is neither sqlite: nor postgresql:")
+    return url.set(drivername=driver)
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _engine(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, pool_pre_ping=url.get_backend_name() == "postgresql")
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", _prepared)
+        event.listen(engine.sync_engine, "begin", _begun)
+    return engine
+
+
+def _prepared(connection: Any, _record: object) -> None:
+    # Python's sqlite3 would begin transactions by itself, and late.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # Readers and the one writer do not wait for each other; whoever is told that it is done finds it on the disk.
+    for pragma in (f"busy_timeout={_PATIENCE_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begun(connection: Connection) -> None:
+    # A transaction that reads first and then writes would fail when another has written in between.
+    reads = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
