@@ -172,6 +172,11 @@ printf '%s output\\n' "$2"
 shift 2
 exec "$@"
 """
+# A step outlives an srun that was killed.
+_END_STEP: LiteralString = """
+squeue ${1:+-M "$1"} -h -s -j "$2" -o '%i %j' | awk -v mark="$3" '$2 == mark { print $1 }' |
+    xargs -r scancel ${1:+-M "$1"}
+"""
 _BEGIN: LiteralString = 'echo "$0 began" >&2; exec "$@"'
 
 # Standard input tells what to look at, a line each, tabs between: n NAME, and f KEY OFFSET PATH. A file that is shorter
@@ -288,8 +293,24 @@ def standing(job: JobId) -> Command:
 def step(job: JobId, command: Command, *, mark: str, used: PurePosixPath, options: tuple[str, ...] = ()) -> Command:
     """Run a command inside of a job's allocation, sharing it with all other steps there."""
     chosen = (*(("-M", job.cluster) if job.cluster else ()), *(options or ("--nodes=1", "--ntasks=1")))
-    srun = ("srun", f"--jobid={job}", "--overlap", *chosen, "sh", "-c", _BEGIN, mark, *command.argv)
+    srun = (
+        "srun",
+        f"--jobid={job}",
+        f"--job-name={mark}",
+        "--overlap",
+        *chosen,
+        "sh",
+        "-c",
+        _BEGIN,
+        mark,
+        *command.argv,
+    )
     return Command.script(_STEP, str(used), mark, *srun, stdin=command.stdin)
+
+
+def end_step(job: JobId, mark: str) -> Command:
+    """End the step that was begun with this mark."""
+    return Command.script(_END_STEP, job.cluster or "", str(job), mark)
 
 
 def touch(paths: Iterable[PurePosixPath]) -> Command:

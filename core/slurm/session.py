@@ -158,6 +158,9 @@ class Session:
         try:
             asked = commands.step(held.job, command, mark=mark, used=held.folder / _USED, options=options)
             done = await self._shell.run(asked)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._tell(commands.end_step(held.job, mark)))
+            raise
         finally:
             self._steps[held.folder] -= 1
         return await self._weighed(held, replace(done, command=command), mark.encode())

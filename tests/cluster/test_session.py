@@ -105,6 +105,23 @@ async def test_a_step_whose_allocation_ends_is_lost_and_not_run_again(make: Any,
             await session.run(Command.of("true"))
 
 
+async def test_a_step_that_nobody_waits_for_any_more_ends(make: Any, shell: SshShell) -> None:
+    """Red on: core/slurm/session.py: `await asyncio.shield(self._tell(commands.end_step(held.job, mark)))` ->
+    `pass`.
+    """
+    async with make() as session:
+        running = asyncio.create_task(session.run(Command.of("sleep", "60")))
+        await asyncio.sleep(1.5)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        asked = Command.of("squeue", "-h", "-s", "-j", str(session.allocation.job), "-o", "%i")
+        async with asyncio.timeout(10):
+            while (await shell.run(asked)).text.split() != [f"{session.allocation.job}.batch"]:
+                await asyncio.sleep(0.2)
+        (await session.run(Command.of("true"))).require_success()
+
+
 async def test_a_session_that_renews_itself_runs_the_next_step_in_a_new_allocation(make: Any, shell: SshShell) -> None:
     async with make(renews=True) as session:
         first = session.allocation.job
