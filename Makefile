@@ -68,6 +68,7 @@ other-python: setup
 bench: setup debian
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.slurm
 
 nightly: setup debian
 	$(BIN)/pytest -m nightly

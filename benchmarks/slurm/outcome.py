@@ -27,6 +27,7 @@ class Rate:
     state: str
     seconds: float
     asked: dict[str, int]
+    connections: int
 
     @property
     def sessions(self) -> float:

@@ -69,9 +69,15 @@ class Counting:
         ports += [submitit, *ours.values()]
 
         def rate(name: str, jobs: int, *, over: int | None) -> Rate:
-            mine = (each for each in asked if (each.port == over if over is not None else each.port not in ports))
-            state = HELD if jobs > MOST_RUNNING else RUNNING
-            return Rate(name=name, jobs=jobs, state=state, seconds=passed.seconds, asked=tally(mine))
+            mine = [each for each in asked if (each.port == over if over is not None else each.port not in ports)]
+            return Rate(
+                name=name,
+                jobs=jobs,
+                state=HELD if jobs > MOST_RUNNING else RUNNING,
+                seconds=passed.seconds,
+                asked=tally(mine),
+                connections=len({each.port for each in mine}),
+            )
 
         rates = [rate(OURS, jobs, over=port) for jobs, port in ours.items()]
         if self.theirs:

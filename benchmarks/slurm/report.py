@@ -5,10 +5,11 @@ from __future__ import annotations
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
+from benchmarks.slurm.login_node import SESSION
 from benchmarks.slurm.outcome import DAGSTER, OURS, SUBMITIT, Outcome, middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from benchmarks.slurm.outcome import Rate
 
@@ -42,7 +43,7 @@ def noops(outcome: Outcome) -> str:
 
 def rates(outcome: Outcome) -> str:
     """What is asked in an hour while nothing happens."""
-    head = ("", "jobs", "commands over SSH for an hour", "Slurm's for an hour", "counted")
+    head = ("", "jobs", "commands over SSH for an hour", "Slurm's for an hour", "counted", "connections")
     return _table(head, [_rate(each) for each in outcome.rates])
 
 
@@ -75,16 +76,21 @@ BLOCKS: dict[str, Callable[[Outcome], str]] = {
 
 def _rate(rate: Rate) -> tuple[str, ...]:
     over = "" if rate.name == SUBMITIT else f"{rate.sessions:,.0f}"
-    counted = ", ".join(f"{count} {what}" for what, count in rate.asked.items()) or "nothing"
+    counted = f"{_counted(rate.asked)} in {rate.seconds:.0f} s"
     jobs = f"{rate.jobs:,} {rate.state}"
-    return rate.name, jobs, over, f"{rate.programs:,.0f}", f"{counted} in {rate.seconds:.0f} s"
+    return rate.name, jobs, over, f"{rate.programs:,.0f}", counted, str(rate.connections)
 
 
 def _asked(rounds: list[dict[str, int]]) -> str:
-    """Write means by kind, sessions first."""
-    kinds = sorted({kind for each in rounds for kind in each}, key=lambda kind: (kind != "session", kind))
-    means = {kind: mean(each.get(kind, 0) for each in rounds) for kind in kinds}
-    return ", ".join(f"{count:.3g} {kind}" for kind, count in means.items())
+    """Write means by kind."""
+    kinds = {kind for each in rounds for kind in each}
+    return _counted({kind: mean(each.get(kind, 0) for each in rounds) for kind in kinds})
+
+
+def _counted(asked: Mapping[str, float]) -> str:
+    """Write counts by kind, sessions first."""
+    ordered = sorted(asked.items(), key=lambda each: (each[0] != SESSION, each[0]))
+    return ", ".join(f"{count:.3g} {'over SSH' if kind == SESSION else kind}" for kind, count in ordered)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
