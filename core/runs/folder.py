@@ -78,6 +78,7 @@ class RunFolder:
 def attempt_called(comment: str, base: PurePosixPath) -> AttemptFolder | None:
     """Give the folder of the attempt whose job has this comment; none where it is nobody's.
 
+    >>> from pathlib import PurePosixPath
     >>> attempt = RunFolder(base=PurePosixPath("/home"), key="sha256:ab").attempt(2)
     >>> attempt_called(attempt.comment, attempt.run.base) == attempt
     True

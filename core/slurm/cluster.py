@@ -148,10 +148,10 @@ class Cluster:
     async def usage(self, *jobs: JobId) -> dict[JobId, JobUsage] | Unreachable:
         """Say what jobs used, in one round trip; those that accounting does not know yet are left out."""
         frames = await self._frames(commands.account(jobs, cluster=self._name))
-        rows = frames if isinstance(frames, Unreachable) else parse.read_accounts(frames.of("account"))
-        if isinstance(rows, Unreachable):
-            return rows
-        return {job: used for job in jobs if (used := usage_of(rows, job)) is not None}
+        told = frames if isinstance(frames, Unreachable) else parse.read_accounts(frames.of("account"))
+        if isinstance(told, Unreachable):
+            return told
+        return {job: used for job in jobs if (used := usage_of(told, job)) is not None}
 
     async def estimate(self, spec: JobSpec) -> Estimate:
         """Ask Slurm where and when the job would start; raise SlurmRefused where it never would."""
