@@ -46,16 +46,16 @@ def _output_of(path: Path) -> Path:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as found:
-        names = sorted(each.name for each in found)
-    for name in names:
-        path = folder / name
-        if name.endswith(_BESIDE):
+    with os.scandir(folder) as scanned:
+        found = sorted(scanned, key=lambda each: each.name)
+    for each in found:
+        path = folder / each.name
+        if each.name.endswith(_BESIDE):
             yield _output_of(path)
-        elif path.is_dir() and (path / manifests.FOLDERS_NAME).is_file():
+        elif each.is_dir() and (path / manifests.FOLDERS_NAME).is_file():
             yield path
-        elif path.is_symlink():
+        elif each.is_symlink():
             if path.exists() and is_output(path.resolve()):
                 yield path
-        elif path.is_dir() and not name.startswith("."):
+        elif each.is_dir() and not each.name.startswith("."):
             yield from _below(path)

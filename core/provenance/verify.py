@@ -151,7 +151,10 @@ class Verifier:
 
     def _entered(self, output: Path, digest: str, last: Entry | None) -> list[Finding]:
         """Compare a manifest with what the ledger has of its output."""
-        place, entry = manifests.path_of(output), self.history.by_manifest.get(digest)
+        entry = self.history.by_manifest.get(digest)
+        if entry is not None and (last is None or entry == last):
+            return []
+        place = manifests.path_of(output)
         if entry is None and last is not None:
             said = "is not the one that was sealed"
             return [_finding(Flaw.FORGED_MANIFEST, output, place, last.manifest, digest, said)]
