@@ -1,7 +1,8 @@
-"""The README's example runs, word for word but for the cluster it names."""
+"""The README's examples run, word for word but for the cluster they name."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_the_readmes_example_prints_the_four_nodes(devcluster: Devcluster, tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    example = _example("SshShell")
     plan = devcluster.plan
     named = example.replace("/var/lib/sluiceway-devcluster", str(plan.root)).replace(
         'host="dev"', f'host="{plan.name}"'
@@ -27,3 +28,19 @@ def test_the_readmes_example_prints_the_four_nodes(devcluster: Devcluster, tmp_p
     assert sorted(done.stdout.split()) == sorted(
         word for number, node in enumerate(plan.nodes) for word in (f"{number}:", node.name)
     ), done.stderr
+
+
+def test_the_readmes_function_runs_on_this_machine_too(tmp_path: Path) -> None:
+    here = _example("slurm_task").replace('on="west"', 'on="local"')
+    (tmp_path / "example.py").write_text(f"{here}\n\nprint(heavy.fn(7))\n")
+    environment = {**os.environ, "SLUICEWAY_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stdout.split() == ["49"], done.stderr
+
+
+def _example(word: str) -> str:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (example,) = (each for each in examples if word in each)
+    return str(example)
