@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 _ANSWER_LIMIT = timedelta(minutes=8)
 # squeue shows a job 20 to 30 ms after sbatch; one that sbatch left behind unanswered may take the controller longer.
 _SETTLED = timedelta(seconds=10)
-_OLD = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,6 @@ class _Look:
 
     answer: Known | Absent | Refused | Unreachable
     began: str = ""
-    age: timedelta = timedelta()
 
 
 class Cluster:
@@ -117,7 +115,7 @@ class Cluster:
                 case Absent():
                     if absent_since is None or absent_since[0] != look.began:
                         absent_since = look.began, self._clock.now()
-                    if look.age >= _OLD or self._clock.now() - absent_since[1] >= _SETTLED:
+                    if self._clock.now() - absent_since[1] >= _SETTLED:
                         await self._frames(commands.withdraw(spec.folder, mark=look.began.split()[-1]))
                         may_submit = await self._stage(spec, files)
                 case Unreachable(reason):
@@ -180,9 +178,7 @@ class Cluster:
         frames = await self._frames(commands.submit(spec, may_submit=may_submit, mark=mark, cluster=self._name))
         if isinstance(frames, Unreachable):
             return _Look(answer=frames)
-        began = frames.value("began")
-        age = timedelta(seconds=int(frames.value("now")) - int(began.split()[0])) if began else timedelta()
-        return _Look(answer=_submitted(frames), began=began, age=age)
+        return _Look(answer=_submitted(frames), began=frames.value("began"))
 
     async def _frames(self, command: Command) -> Frames | Unreachable:
         """Run a composed script; a machine that never answered yet may raise, so that a wrong name shows at once."""

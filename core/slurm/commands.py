@@ -80,7 +80,6 @@ if command -v flock >/dev/null && ! flock -w 90 9; then
     exit 75
 fi
 began=$(cat submit.began 2>/dev/null)
-echo "@now $(date +%s)"
 [ -z "$began" ] || echo "@began $began"
 queue "$token" "$fields"
 if [ "$code" = 0 ] && [ ! -s "$t/out" ]; then
