@@ -48,9 +48,15 @@ while IFS= read -r name; do
 done
 echo @end
 """
-# A file gets the name of its content once it is known to have it, and is nobody's to write then.
+# A file gets the name of its content once it is known to have it, and is nobody's to write then. One that is gone was
+# judged before, and only the answer was lost.
 _KEEP: LiteralString = """
 cd -- "$1" || exit 66
+if [ ! -e "$2" ]; then
+    [ ! -e "$3" ] || echo "@kept yes"
+    echo @end
+    exit
+fi
 found=$(sha256sum <"$2") || exit 66
 if [ "${found%% *}" = "$3" ]; then chmod 0500 "$2" && mv -f -- "$2" "$3" && echo "@kept yes"; else rm -f -- "$2"; fi
 echo @end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import shlex
+import shutil
 import signal
 import sys
 import time
@@ -18,6 +20,11 @@ import sys
 sys.path.insert(0, {home!r})
 from tests.fake_slurm.programs import run
 run({name!r}, {folder!r})
+"""
+_DATE = """\
+#!/bin/sh
+[ "$*" = +%s ] || exec {date} "$@"
+echo $(($({date} +%s) + $(cat {folder}/ahead)))
 """
 NAMES = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 
@@ -75,6 +82,10 @@ class FakeSlurm:
         """Let a program be killed before it has done its work, or after it, before it can say so."""
         self._plant(program, f"kill {when}", 1)
 
+    def take_late(self, seconds: float) -> None:
+        """Let sbatch be killed when it has asked for its job, which the controller takes so long afterwards."""
+        self._plant("sbatch", f"late {seconds}", 1)
+
     def garble(self, program: str, *, times: int = 1) -> None:
         """Let a program say what nobody can read, and end well."""
         self._plant(program, "garbage", times)
@@ -108,6 +119,14 @@ class FakeSlurm:
         """Let accounting know everything again."""
         with self.store.changed() as state:
             state["snapshot"] = None
+
+    def set_clock(self, *, ahead: int) -> None:
+        """Let the login node's clock be so many seconds ahead of the nodes'."""
+        (self.folder / "ahead").write_text(str(ahead))
+        program = self.programs / "date"
+        if not program.exists():
+            program.write_text(_DATE.format(date=shutil.which("date"), folder=shlex.quote(str(self.folder))))
+            program.chmod(0o755)
 
     def set_largest_array(self, size: int) -> None:
         """Let arrays have so many elements at most."""

@@ -55,10 +55,11 @@ class FastClock:
     """Time that runs so many times faster than it does."""
 
     factor: float = 30
+    year: int = 2026
     began: float = field(default_factory=time.monotonic)
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=(time.monotonic() - self.began) * self.factor)
+        return datetime(self.year, 1, 1, tzinfo=UTC) + timedelta(seconds=(time.monotonic() - self.began) * self.factor)
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(duration.total_seconds() / self.factor)
