@@ -55,6 +55,9 @@ async def test_a_what_the_node_wrote_counts_where_slurm_has_forgotten(
 async def test_b_a_failed_job_that_the_queue_still_knows_ends_at_once(
     cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, clock: FastClock
 ) -> None:
+    """Red on: core/slurm/verdict.py: `outcome_of_failure: timedelta = timedelta(seconds=3)`
+    -> `outcome_of_failure: timedelta = timedelta(minutes=5)`.
+    """
     slurm.set_accounting("none")
     spec = order(LONG)
     job = await cluster.submit(spec, FILES)
@@ -118,6 +121,7 @@ async def test_e_a_completing_job_has_not_completed(
 async def test_f_waiting_in_the_queue_for_hours_is_no_failure(
     cluster: Cluster, order: Order, slurm: FakeSlurm, line: Line
 ) -> None:
+    """Red on: core/slurm/watched.py: `self.spell.hear(row.state, now)` -> `self.spell.hear("absent", now)`."""
     slurm.set_starts(on=False)
     spec = order()
     job = await cluster.submit(spec, FILES)
@@ -135,6 +139,9 @@ async def test_f_waiting_in_the_queue_for_hours_is_no_failure(
 async def test_g_a_requeued_job_ends_with_its_last_run(
     cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, as_was: str
 ) -> None:
+    """Red on: core/slurm/watched.py: `self.raw, self.restarts = row.raw, row.restarts` -> `self.raw, self.restarts =
+    row.raw, 0`.
+    """
     spec = order(f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt 2 ] && {LONG}; exit 6', requeue=True)
     job = await cluster.submit(spec, FILES)
     restarts = set()
@@ -205,6 +212,9 @@ async def test_h_a_job_killed_for_memory_is_out_of_memory(
 async def test_h_what_slurm_ended_is_told_by_its_cause(
     cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, state: str, kind: EndingKind
 ) -> None:
+    """Red on: core/slurm/verdict.py: `JobState.TIMEOUT: EndingKind.TIMEOUT,` -> `JobState.TIMEOUT:
+    EndingKind.FAILED,`.
+    """
     spec = order(LONG)
     job = await cluster.submit(spec, FILES)
     slurm.wait(job, "RUNNING")
@@ -300,17 +310,28 @@ async def test_a_damaged_outcome_file_counts_for_nothing(
     assert (ended.kind, ended.exit_code, ended.outcome) == (EndingKind.FAILED, 2, None)
 
 
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (LONG, EndingKind.CANCELLED),
+        ("trap 'exit 3' TERM; while :; do sleep 0.05; done", EndingKind.CANCELLED),
+        # The work said that it ended well, and Slurm that it was cancelled: that is for a person to look at.
+        ("trap 'exit 0' TERM; while :; do sleep 0.05; done", EndingKind.CONTRADICTORY),
+    ],
+)
 async def test_a_job_that_somebody_else_cancels_is_cancelled(
-    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
+    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, script: str, kind: EndingKind
 ) -> None:
-    spec = order("trap 'exit 0' TERM; while :; do sleep 0.05; done")
+    """Red on: core/slurm/verdict.py: `JobState.CANCELLED: EndingKind.CANCELLED,` -> `JobState.CANCELLED:
+    EndingKind.FAILED,`.
+    """
+    spec = order(script)
     job = await cluster.submit(spec, FILES)
     slurm.wait(job, "RUNNING")
     await asyncio.sleep(0.3)
     await Cluster(Line(), FastClock()).cancel(job)
-    ended = await ending(watcher, spec, job)
-    # The work said that it ended well, and Slurm that it was cancelled: that is for a person to look at.
-    assert ended.kind is EndingKind.CONTRADICTORY
+    assert (await ending(watcher, spec, job)).kind is kind
+    assert len(slurm.jobs) == 1
 
 
 async def test_a_job_whose_dependency_failed_ends(
