@@ -56,9 +56,9 @@ async def order(shell: SshShell, folder: PurePosixPath) -> AsyncIterator[Callabl
     await shell.run(Command.of("scancel", f"--name={','.join(names)}"))
 
 
-async def until(watcher: Watcher, spec: JobSpec, job: Any, state: JobState) -> None:
+async def until(watcher: Watcher, spec: JobSpec, job: Any, state: JobState, *, restarts: int = 0) -> None:
     async for change in watcher.follow(spec, job):
-        if isinstance(change, StateSeen) and change.state is state:
+        if isinstance(change, StateSeen) and (change.state, change.restarts) == (state, restarts):
             return
     raise AssertionError(f"{job} ended before it was {state}")
 
@@ -131,6 +131,25 @@ async def test_a_requeued_job_ends_with_its_last_run(
     assert (ended.exit_code, ended.outcome.restart) == (6, 1)
 
 
+async def test_a_job_that_is_preempted_twice_ends_with_its_last_run(
+    cluster: Cluster, watcher: Watcher, order: Any, shell: SshShell, devcluster: Devcluster
+) -> None:
+    """Red on: core/slurm/watched.py: `self.raw, self.restarts = row.raw, row.restarts` -> `self.raw, self.restarts =
+    row.raw, 0`.
+    """
+    node = devcluster.plan.nodes[1].name
+    better = Command.of("srun", "--partition=normal", f"--nodelist={node}", "--exclusive", "true")
+    script = f'[ "${{SLURM_RESTART_COUNT:-0}}" -ge 2 ] || {LONG}; exit 6'
+    spec = order(script, requeue=True, resources=Resources(partition="low", nodelist=node))
+    job = await cluster.submit(spec, FILES)
+    for restarts in range(2):
+        await until(watcher, spec, job, JobState.RUNNING, restarts=restarts)
+        (await shell.run(better, timeout=timedelta(seconds=60))).require_success()
+    ended = await ending(watcher, spec, job)
+    assert ended.outcome is not None
+    assert (ended.exit_code, ended.outcome.restart) == (6, 2)
+
+
 async def test_a_node_that_fails_is_told_as_such(
     cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster
 ) -> None:
@@ -194,6 +213,27 @@ async def test_a_controller_that_is_down_neither_loses_nor_doubles_a_job(
     assert (await ending(watcher, waiting, await submitting)).exit_code == 5
     named = await shell.run(Command.of("sacct", "-n", "-X", "-P", f"--name={waiting.token}", "--format=JobID"))
     assert len(named.text.split()) <= 1
+
+
+async def test_a_database_that_is_down_neither_loses_nor_doubles_a_job(
+    cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster, shell: SshShell
+) -> None:
+    """Red on: core/slurm/parse.py: `return () if _NO_ACCOUNTING.search(told.stderr) else _silence("sacct", told)`
+    -> `return ()`.
+    """
+    spec = order("exit 4")
+    database = daemons.slurmdbd(devcluster.plan)
+    await devcluster.supervisor.stop(database)
+    try:
+        assert isinstance(await cluster.find(spec.token), Unreachable)
+        job = await cluster.submit(spec, FILES)
+        assert (await ending(watcher, spec, job)).exit_code == 4
+        assert await cluster.submit(spec, FILES) == job
+    finally:
+        await devcluster.supervisor.start(database)
+    wait = 'until sacct -n -X -P -S now-1hour --name="$1" --format=JobID,State | grep FAILED; do sleep 0.2; done'
+    told = await shell.run(Command.script(wait, spec.token), timeout=timedelta(seconds=60))
+    assert told.text.split() == [f"{job}|FAILED"]
 
 
 async def test_a_refusal_is_told_in_slurms_words(cluster: Cluster, order: Any) -> None:
