@@ -18,6 +18,7 @@ WIRE = {
     "submit": "wire/slurm/test_submit.py",
     "faults": "wire/slurm/test_faults.py",
     "killed": "wire/slurm/test_killed.py",
+    "runs": "wire/slurm/test_runs.py",
     "functions": "wire/slurm/test_functions.py",
     "again": "wire/slurm/test_tried_again.py",
 }
@@ -57,7 +58,9 @@ BROKEN_ON_THE_FAKE = {
         submit: a_job_is_found_while_its_answer_is_lost_and_accounting_is_down""",
     "slurmctld down for a minute": """
         watch: c_a_silent_slurm_ends_no_running_job
-        submit: a_controller_that_is_down_is_waited_for""",
+        submit: a_controller_that_is_down_is_waited_for
+        functions: a_controller_that_is_down_when_an_array_begins_is_waited_for
+        runs: a_job_is_given_up_when_slurm_answers_again""",
     "connection cut for a minute at each step": """
         faults: a_line_that_is_cut_for_a_minute_at_any_step_costs_nothing_but_time
         watch: output_is_told_once_though_the_line_is_cut

@@ -48,7 +48,7 @@ class SlurmArray(SlurmJob, ArrayHost):
         """Give how many elements one array may have there."""
         name = self._access.settings.slurm_cluster
         command = Command(argv=("scontrol", *((f"--cluster={name}",) if name else ()), "show", "config"))
-        done = await self._transfer.ask(command)
+        done = await self._ask_slurm(command)
         found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.text, re.MULTILINE)
         if found is None or int(found[1]) < 1:
             reason = done.stderr.decode(errors="replace").strip() or "it names no MaxArraySize, or has no arrays"

@@ -30,7 +30,7 @@ from sluiceway.core.runs.transfer import Transfer, kept_name
 from sluiceway.core.slurm import commands
 from sluiceway.core.slurm.cluster import Known
 from sluiceway.core.slurm.job import Dependency, Ending, EndingKind, JobId, JobSpec
-from sluiceway.core.slurm.parse import Unreachable
+from sluiceway.core.slurm.parse import Unreachable, is_out_of_reach
 from sluiceway.core.slurm.resources import Resources, format_walltime
 from sluiceway.core.slurm.watched import Ended, LogGrew, StateSeen, Unanswered
 from sluiceway.core.store.durable import Storing, content_of, write_whole
@@ -38,6 +38,7 @@ from sluiceway.core.store.durable import Storing, content_of, write_whole
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sluiceway.core.remote.shell import Completed
     from sluiceway.core.runs.access import Access
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.host import Attempt
@@ -156,7 +157,19 @@ class SlurmJob(JobHost):
         submitted = await asyncio.to_thread(_submitted, folder)
         waited = self._access.clock.now() - submitted if submitted else timedelta()
         await self._access.clock.sleep(max(limit - waited, timedelta()))
-        await self._transfer.ask(commands.give_up(job))
+        await self._ask_slurm(commands.give_up(job))
+
+    async def _ask_slurm(self, command: Command) -> Completed:
+        """Run a command of Slurm's that may be repeated, until its daemons answer."""
+        pause = _PAUSE
+        while True:
+            done = await self._transfer.ask(command)
+            said = done.stderr.decode(errors="replace").strip()
+            if done.succeeded or not is_out_of_reach(said):
+                return done
+            tell(log, "waiting for Slurm", because=said)
+            await self._access.clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def asked(self, folder: AttemptFolder) -> Resources:
         """Give what an attempt asks for; of one that was staged, that stands in its folder."""

@@ -135,11 +135,24 @@ async def test_who_stops_waiting_for_an_array_finds_it_again(there: There, slurm
 
 
 async def test_an_array_that_was_cut_off_at_every_turn_is_one_array(there: There, slurm: FakeSlurm) -> None:
-    """Red on: core/runs/slurm_array.py: `await self._transfer.ask(command)` -> `await
-    self._access.shell.run(command)`.
+    """Red on: core/runs/slurm_job.py: `done = await self._transfer.ask(command) said` -> `done = await
+    self._access.shell.run(command); said`.
     """
     asked = mapped(called.counted, range(3), str(there.folder / "count"))
     there.line.cut_before = there.line.cut_after = 2
     assert values(await answers(there, asked)) == [0, 10, 20]
     assert sorted((there.folder / "count").read_text().split()) == ["0", "1", "2"]
+    assert len(slurm.jobs) == 3
+
+
+async def test_a_controller_that_is_down_when_an_array_begins_is_waited_for(there: There, slurm: FakeSlurm) -> None:
+    """Red on: core/runs/slurm_array.py: `done = await self._ask_slurm(command)` -> `done = await
+    self._transfer.ask(command)`.
+    """
+    slurm.set_controller(up=False)
+    asking = asyncio.create_task(answers(there, mapped(called.counted, range(3), str(there.folder / "count"))))
+    # More than a minute at the fast clock's pace.
+    await asyncio.sleep(2.2)
+    slurm.set_controller(up=True)
+    assert values(await asking) == [0, 10, 20]
     assert len(slurm.jobs) == 3

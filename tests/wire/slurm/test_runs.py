@@ -310,6 +310,23 @@ async def test_a_job_that_waits_too_long_is_given_up_and_says_so(there: There, s
     assert "it had waited in the queue for 0-00:01:00" in receipt.why
 
 
+async def test_a_job_is_given_up_when_slurm_answers_again(there: There, slurm: FakeSlurm) -> None:
+    """Red on: core/runs/slurm_job.py: `await self._ask_slurm(commands.give_up(job))` -> `await
+    self._transfer.ask(commands.give_up(job))`.
+    """
+    slurm.set_starts(on=False)
+    running = asyncio.create_task(there.run(there.request("true"), queue_limit="1m"))
+    while not slurm.jobs:
+        await asyncio.sleep(0.01)
+    slurm.set_controller(up=False)
+    while not slurm.asked("scancel"):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.5)
+    slurm.set_controller(up=True)
+    async with asyncio.timeout(20):
+        assert (await running).ending is EndingKind.CANCELLED
+
+
 async def test_time_in_which_a_job_runs_is_not_time_in_the_queue(there: There) -> None:
     receipt = await there.run(there.request("sleep 2; echo done"), queue_limit="20s")
     assert (receipt.succeeded, receipt.stdout.read_text()) == (True, "done\n")
