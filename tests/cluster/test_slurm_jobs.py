@@ -193,6 +193,7 @@ async def test_a_second_submit_finds_the_first_job_even_when_it_has_ended(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_controller_that_is_down_neither_loses_nor_doubles_a_job(
     cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster, shell: SshShell
 ) -> None:
@@ -205,7 +206,7 @@ async def test_a_controller_that_is_down_neither_loses_nor_doubles_a_job(
         assert isinstance(await cluster.find(running.token), Unreachable)
         watching = asyncio.create_task(ending(watcher, running, job))
         submitting = asyncio.create_task(cluster.submit(waiting, FILES))
-        await asyncio.sleep(3)
+        await asyncio.sleep(60)
         assert not submitting.done()
     finally:
         await devcluster.supervisor.start(controller)
