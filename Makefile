@@ -16,7 +16,7 @@ FAST = not wire and not engine and not cluster and not slow and not browser and 
 # The newest other Python this project is tested on; `make test` uses it where it is there.
 OTHER_PYTHON = 3.13
 
-.PHONY: setup debian demo test check format lint types contracts docs fast other-python bench nightly
+.PHONY: setup debian demo test check static format lint types contracts docs fast other-python bench nightly
 .DEFAULT_GOAL := check
 
 setup:
@@ -37,7 +37,9 @@ test: setup debian other-python
 	    $(BIN)/pytest -m "not nightly"; \
 	fi
 
-check: format lint types contracts docs fast
+static: format lint types contracts docs
+
+check: static fast
 
 format: setup
 	$(BIN)/ruff format --check .
