@@ -11,20 +11,21 @@ import logging
 import re
 import secrets
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sluiceway.core import errors
 from sluiceway.core.errors import CommandTimedOut, ConnectionLost, SlurmRefused
 from sluiceway.core.events import tell
+from sluiceway.core.remote.patience import Patience
 from sluiceway.core.slurm import commands, parse
 from sluiceway.core.slurm.parse import Absent, Frames, Refused, Unreachable
 from sluiceway.core.slurm.script import batch_script
 from sluiceway.core.slurm.usage import usage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
     from sluiceway.core.remote.clock import Clock
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 _ANSWER_LIMIT = timedelta(minutes=8)
 # squeue shows a job 20 to 30 ms after sbatch; one that sbatch left behind unanswered may take the controller longer.
 _SETTLED = timedelta(seconds=10)
+_FOR_EVER = Patience(first=timedelta(seconds=1), longest=timedelta(seconds=30), total=timedelta.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Cluster:
         mark = secrets.token_hex(4)
         may_submit = await self._stage(spec, files)
         absent_since: tuple[str, datetime] | None = None
-        for pause in _growing(timedelta(seconds=1), timedelta(seconds=30)):
+        for pause in _FOR_EVER.pauses():
             look = await self._visit(spec, may_submit=may_submit, mark=mark)
             match look.answer:
                 case Known(job):
@@ -126,7 +128,7 @@ class Cluster:
 
     async def cancel(self, *jobs: JobId) -> None:
         """Cancel jobs, and come back when each is on its way out; one that Slurm no longer knows is."""
-        for pause in _growing(timedelta(seconds=0.5), timedelta(seconds=30)):
+        for pause in replace(_FOR_EVER, first=timedelta(seconds=0.5)).pauses():
             frames = await self._frames(commands.cancel(jobs, cluster=self._name))
             rows = frames if isinstance(frames, Unreachable) else parse.read_queue(frames.of("queue"))
             if isinstance(frames, Frames) and not isinstance(rows, Unreachable):
@@ -166,7 +168,7 @@ class Cluster:
         """Bring the files; say whether the folder knows of no submit before."""
         script = batch_script(spec).encode(errors="surrogateescape")
         command = commands.stage(spec.folder, _bundle({**files, spec.script.name: script}))
-        for pause in _growing(timedelta(seconds=1), timedelta(seconds=30)):
+        for pause in _FOR_EVER.pauses():
             frames = await self._frames(command)
             if isinstance(frames, Frames):
                 return not frames.value("began")
@@ -249,10 +251,3 @@ def _bundle(files: Files) -> bytes:
                 member.type, member.linkname = tarfile.SYMTYPE, str(content)
                 archive.addfile(member)
     return packed.getvalue()
-
-
-def _growing(first: timedelta, longest: timedelta) -> Iterator[timedelta]:
-    """Give pauses that double up to the longest, for ever."""
-    while True:
-        yield first
-        first = min(2 * first, longest)
