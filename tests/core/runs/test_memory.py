@@ -38,13 +38,6 @@ def reference(synthetic: Path) -> Reference:
     return Reference.of(panel, prepare(panel, synthetic / "tables"))
 
 
-@pytest.fixture
-def place(user: User) -> Path:
-    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
-    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
-    return user.folder
-
-
 def test_a_small_budget_divides_the_scores_and_changes_no_bit(synthetic: Path, place: Path) -> None:
     for out, memory in (("large", "16G"), ("small", "1M")):
         asked = Asked(

@@ -18,7 +18,6 @@ from sluiceway.core.runs import reference_scoring
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.lock import exclusive
-from tests.conftest import User
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
 
@@ -29,14 +28,6 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_panel(folder / "panel", variants=6_000, people=120)
     make_scores(folder / "scores", folder / "panel")
     return folder
-
-
-@pytest.fixture
-def place(user: User) -> Path:
-    """A home and a cache of this test alone."""
-    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
-    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
-    return user.folder
 
 
 def asked(synthetic: Path, out: Path, **changes: object) -> Asked:

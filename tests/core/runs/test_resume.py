@@ -20,7 +20,6 @@ from sluiceway.core.genetics.totals import Totals
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
-from tests.conftest import User
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
 
@@ -46,13 +45,6 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_panel(folder / "panel", variants=3_000, people=40)
     make_scores(folder / "scores", folder / "panel")
     return folder
-
-
-@pytest.fixture
-def place(user: User) -> Path:
-    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
-    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
-    return user.folder
 
 
 def run(synthetic: Path, out: Path, scorer: Counting, **changes: object) -> Summary:
