@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +113,18 @@ def there(here: Here, user: User, slurm: FakeSlurm) -> There:
     return there
 
 
+@contextmanager
+def held_in_the_queue(there: There) -> Iterator[Future[list[bytes]]]:
+    """Score, up to where the array has been submitted and none of its elements has begun."""
+    there.slurm.set_starts(on=False)
+    with ThreadPoolExecutor() as pool:
+        scored = pool.submit(there.score)
+        while not there.slurm.jobs:
+            assert not scored.done(), scored.result()
+            time.sleep(0.02)
+        yield scored
+
+
 def begun(there: There) -> subprocess.Popen[bytes]:
     """Start to score in a process of its own, and wait until its array is in the queue, where it stays."""
     there.slurm.set_starts(on=False)
@@ -141,12 +155,7 @@ def test_an_array_gives_the_bits_of_this_machine_and_leaves_nothing_there(there:
 @pytest.mark.parametrize("how", ["cancelled in the queue", "lost with its node"])
 def test_an_element_that_comes_to_nothing_is_scored_again_and_no_other(there: There, how: str) -> None:
     """Red on: core/runs/score_array.py: `_ROUNDS: Final = 4` -> `_ROUNDS: Final = 1`."""
-    there.slurm.set_starts(on=False)
-    with ThreadPoolExecutor() as pool:
-        scored = pool.submit(there.score)
-        while not there.slurm.jobs:
-            assert not scored.done(), scored.result()
-            time.sleep(0.02)
+    with held_in_the_queue(there) as scored:
         number = there.slurm.jobs[0]["number"]
         if how == "cancelled in the queue":
             there.slurm.finish(f"{number}_1", "CANCELLED")
@@ -160,12 +169,7 @@ def test_an_element_that_comes_to_nothing_is_scored_again_and_no_other(there: Th
 
 def test_an_element_over_its_memory_is_scored_again_with_twice_as_much(there: There) -> None:
     """Red on: core/runs/score_array.py: `larger += any(` -> `larger += 0 * any(`."""
-    there.slurm.set_starts(on=False)
-    with ThreadPoolExecutor() as pool:
-        scored = pool.submit(there.score)
-        while not there.slurm.jobs:
-            assert not scored.done(), scored.result()
-            time.sleep(0.02)
+    with held_in_the_queue(there) as scored:
         number = there.slurm.jobs[0]["number"]
         there.slurm.set_starts(on=True)
         there.slurm.wait(f"{number}_0", "RUNNING")
@@ -179,11 +183,7 @@ def test_an_element_over_its_memory_is_scored_again_with_twice_as_much(there: Th
 
 
 def test_an_array_that_is_cancelled_whole_is_not_begun_again(there: There) -> None:
-    there.slurm.set_starts(on=False)
-    with ThreadPoolExecutor() as pool:
-        scored = pool.submit(there.score)
-        while not there.slurm.jobs:
-            time.sleep(0.02)
+    with held_in_the_queue(there) as scored:
         there.slurm.finish(there.slurm.jobs[0]["number"], "CANCELLED")
         with pytest.raises(RunFailed, match="3 elements have not scored their ranges; 0: cancelled"):
             scored.result()
@@ -228,11 +228,7 @@ def test_an_array_that_somebody_cancels_leaves_ranges_which_the_next_run_takes(t
 
 def test_a_panel_that_changes_after_it_was_compared_is_refused_by_the_elements(there: There) -> None:
     """Red on: core/runs/score_element.py: `return REFUSED` -> `pass`."""
-    there.slurm.set_starts(on=False)
-    with ThreadPoolExecutor() as pool:
-        scored = pool.submit(there.score)
-        while not there.slurm.jobs:
-            time.sleep(0.02)
+    with held_in_the_queue(there) as scored:
         with (there.panels / "small.psam").open("a") as file:
             file.write("# more\n")
         there.slurm.set_starts(on=True)
