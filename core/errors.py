@@ -12,6 +12,8 @@
     │   ├── PanelUnusable          a reference panel's files cannot be used together
     │   ├── ScoringFileBroken      a scoring file cannot be read; the batch goes on without it
     │   ├── ScoreNotKept           a catalogue id has no scoring file on this machine
+    │   ├── ScoreUnknown           the catalogue does not list a score of that id
+    │   ├── CatalogOffline         something of the catalogue is not here, and nobody may be asked for it
     │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
     │   ├── TreeUnreadable         a file or folder has no digest, for it cannot be read as it is
@@ -45,6 +47,7 @@
     │   ├── CommandFailed          a command ran and ended with an exit code or a signal
     │   ├── SlurmRefused           Slurm answered, and will not do what it was asked
     │   ├── SessionLost            the allocation that a session holds has ended, or is about to
+    │   ├── UpstreamFailed         a public server did not give what it was asked for, however often
     │   └── TransferFailed         a file could not be brought over
     └── DevclusterError            exit code 3: this machine cannot run what was asked for
         ├── RootNeeded             the devcluster's daemons need root
@@ -62,6 +65,7 @@ The classes stand in core/trouble, a file for each branch; everybody imports the
 from __future__ import annotations
 
 from sluiceway.core.trouble.asked import (
+    CatalogOffline,
     ClusterInvalid,
     InputMissing,
     ManifestBroken,
@@ -79,6 +83,7 @@ from sluiceway.core.trouble.asked import (
     RunElsewhere,
     RunUnknown,
     ScoreNotKept,
+    ScoreUnknown,
     ScoringFileBroken,
     SettingsInvalid,
     TreeUnreadable,
@@ -106,6 +111,7 @@ from sluiceway.core.trouble.remote import (
     SlurmRefused,
     TransferFailed,
     Unreachable,
+    UpstreamFailed,
 )
 from sluiceway.core.trouble.work import (
     ClaimLost,
@@ -120,13 +126,13 @@ from sluiceway.core.trouble.work import (
 )
 
 __all__ = [
-    "AnswerUnreadable", "AuthenticationFailed", "CallRaised", "ClaimLost", "ClusterInvalid", "CommandFailed",
-    "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed", "DevclusterError", "FolderUnusable",
-    "HostKeyUnknown", "InputMissing", "LedgerBroken", "ManifestBroken", "MixedInstall", "NameUnusable",
-    "NotCanonical", "NothingScored", "OthersDisagree", "OutcomeBroken", "OutputBusy", "PackagesMissing",
-    "PanelUnusable", "PeerFailed", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused", "RegionUnreadable",
-    "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",
-    "RunFailed", "RunUnknown", "ScoreNotKept", "ScoringFileBroken", "SessionLost", "SettingsInvalid",
-    "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable", "Unreachable",
-    "UsageProblem", "VerificationFailed",
+    "AnswerUnreadable", "AuthenticationFailed", "CallRaised", "CatalogOffline", "ClaimLost", "ClusterInvalid",
+    "CommandFailed", "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed", "DevclusterError",
+    "FolderUnusable", "HostKeyUnknown", "InputMissing", "LedgerBroken", "ManifestBroken", "MixedInstall",
+    "NameUnusable", "NotCanonical", "NothingScored", "OthersDisagree", "OutcomeBroken", "OutputBusy",
+    "PackagesMissing", "PanelUnusable", "PeerFailed", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused",
+    "RegionUnreadable", "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded",
+    "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept", "ScoreUnknown", "ScoringFileBroken", "SessionLost",
+    "SettingsInvalid", "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable",
+    "Unreachable", "UpstreamFailed", "UsageProblem", "VerificationFailed",
 ]  # fmt: skip

@@ -38,6 +38,18 @@ class Settings(BaseSettings):
         default=None,
         description="How much memory a run of scores may take, such as 16G.",
     )
+    catalog_api: str = Field(
+        default="https://www.pgscatalog.org/rest",
+        description="Where the PGS Catalog's REST interface is asked.",
+    )
+    catalog_files: str = Field(
+        default="https://ftp.ebi.ac.uk/pub/databases/spot/pgs",
+        description="Where the PGS Catalog's files are, as a mirror would have them.",
+    )
+    offline: bool = Field(
+        default=False,
+        description="Ask the PGS Catalog for nothing, and use what is on this machine.",
+    )
     devcluster_dir: Path = Field(
         default=Path("/var/lib/sluiceway-devcluster"),
         description="The folder of `sluiceway devcluster`; the daemons' own users must be able to reach it.",

@@ -129,6 +129,37 @@ class ScoreNotKept(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class ScoreUnknown(UsageProblem):
+    """The catalogue does not list a score of that id."""
+
+    scores: tuple[str, ...]
+    release: str
+
+    def __str__(self) -> str:
+        """Name the ids, and the release that was looked at."""
+        more = f" and {len(self.scores) - 5} more" if len(self.scores) > 5 else ""
+        return (
+            f"the catalogue of {self.release} lists no {', '.join(self.scores[:5])}{more}. Check the id; "
+            "'sluiceway catalog refresh' asks whether there is a newer release."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class CatalogOffline(UsageProblem):
+    """Something of the catalogue is not on this machine, and nobody may be asked for it."""
+
+    what: str
+    folder: Path
+
+    def __str__(self) -> str:
+        """Name what is missing, and how to have it."""
+        return (
+            f"{self.what} is not in {str(self.folder)!r}, and this is offline. Do it once without --offline and "
+            "without SLUICEWAY_OFFLINE, and it is kept."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class QueryRefused(UsageProblem):
     """A question in SQL about a folder of results cannot be answered."""
 

@@ -149,6 +149,22 @@ class SessionLost(RemoteError):
 
 
 @dataclass(kw_only=True, eq=False)
+class UpstreamFailed(RemoteError):
+    """A public server did not give what it was asked for, however often."""
+
+    url: str
+    tries: int
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the address, how often it was asked, and what came back the last time."""
+        return (
+            f"{self.url} did not come in {self.tries} tries; the last time: {self.reason}. What was kept of it before "
+            "is still there. Try again later; what has arrived is not brought a second time."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class TransferFailed(RemoteError):
     """A file could not be brought over; the file of that name is as it was before."""
 
