@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluiceway.core.errors import SettingsInvalid
@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     offline: bool = Field(
         default=False,
         description="Ask the PGS Catalog for nothing, and use what is on this machine.",
+    )
+    registry: SecretStr | None = Field(
+        default=None,
+        description="The registry's database: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
     )
     devcluster_dir: Path = Field(
         default=Path("/var/lib/sluiceway-devcluster"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sluiceway.core.errors import ClaimLost, PeerFailed, RemoteError, SluicewayError, StorageFailed
+from sluiceway.core.registry.moments import moment
 from sluiceway.core.registry.schema import claims
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sluiceway.core.registry.database import Database
     from sluiceway.core.remote.clock import Clock
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 # What may pass by itself; everything else fails the next time, too.
 _TRANSIENT: Final = (RemoteError, StorageFailed)
@@ -241,4 +241,4 @@ class Claims:
         return self._lease // _MICROSECOND
 
     def _now(self) -> int:
-        return (self._clock.now() - _EPOCH) // _MICROSECOND
+        return moment(self._clock.now())

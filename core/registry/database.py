@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from sluiceway.core import settings
 from sluiceway.core.errors import RegistryUnusable
 from sluiceway.core.registry import schema
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+FILE: Final = "registry.sqlite"
+"""The registry's file in a home, where no other one is chosen."""
 _PATIENCE_SECONDS: Final = 30
 # Whoever makes the tables first keeps the others waiting; any number will do.
 _MIGRATION_LOCK: Final = 0x51_01_CE
@@ -51,8 +54,14 @@ class Database:
     @classmethod
     async def in_file(cls, path: Path) -> Self:
         """Open the registry in a file of SQLite, which is made when needed."""
-        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-        return await cls.opened(f"sqlite:///{path}")
+        place = await asyncio.to_thread(path.absolute)
+        await asyncio.to_thread(place.parent.mkdir, parents=True, exist_ok=True)
+        return await cls.opened(f"sqlite:///{place}")
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without its password."""
+        return _shown(self._engine.url)
 
     async def __aenter__(self) -> Self:
         """Begin."""
@@ -78,6 +87,24 @@ class Database:
         """Give a connection that only reads, and keeps nobody from writing."""
         async with self._engine.connect() as connection:
             yield await connection.execution_options(reading=True)
+
+
+def url_of(home: Path) -> str:
+    """Give the URL of the registry of a home: as SLUICEWAY_REGISTRY says, else that of a file in it."""
+    chosen = settings.load().registry
+    return f"sqlite:///{home.absolute() / FILE}" if chosen is None else chosen.get_secret_value()
+
+
+async def registry_at(home: Path) -> Database:
+    """Open the registry of a home."""
+    if settings.load().registry is None:
+        return await Database.in_file(home / FILE)
+    return await Database.opened(url_of(home))
+
+
+def has_registry(home: Path) -> bool:
+    """Tell whether anything was ever written down for a home, without opening what is not there."""
+    return settings.load().registry is not None or (home / FILE).is_file()
 
 
 async def _migrated(engine: AsyncEngine) -> None:
