@@ -13,6 +13,7 @@
     │   ├── ScoringFileBroken      a scoring file cannot be read; the batch goes on without it
     │   ├── ScoreNotKept           a catalogue id has no scoring file on this machine
     │   ├── ScoreUnknown           the catalogue does not list a score of that id
+    │   ├── MetadataBroken         a sheet of the catalogue's metadata cannot be read
     │   ├── CatalogOffline         something of the catalogue is not here, and nobody may be asked for it
     │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
@@ -22,6 +23,8 @@
     │   ├── PlaceUnusable          a place to run at is not written as one, or cannot run this
     │   ├── ClusterInvalid         what is known of a cluster cannot be used
     │   ├── RequestInvalid         a run cannot be asked for like this
+    │   ├── ArtifactUnknown        the store has no whole artifact of that name
+    │   ├── LinkRefused            something is in the way of a link, and the store did not put it there
     │   ├── RunElsewhere           the same run is on its way at another place
     │   ├── RunUnknown             no run has that name, or several have
     │   ├── ResourcesInvalid       something asked of Slurm is not written as Slurm takes it
@@ -45,6 +48,7 @@
     │   ├── AuthenticationFailed   the machine does not accept who we say we are
     │   ├── CommandTimedOut        a command took longer than it was given, and was stopped
     │   ├── CommandFailed          a command ran and ended with an exit code or a signal
+    │   ├── PendingVisibility      a file was written, and a shared file system does not show it yet
     │   ├── SlurmRefused           Slurm answered, and will not do what it was asked
     │   ├── SessionLost            the allocation that a session holds has ended, or is about to
     │   ├── UpstreamFailed         a public server did not give what it was asked for, however often
@@ -65,10 +69,13 @@ The classes stand in core/trouble, a file for each branch; everybody imports the
 from __future__ import annotations
 
 from sluiceway.core.trouble.asked import (
+    ArtifactUnknown,
     CatalogOffline,
     ClusterInvalid,
     InputMissing,
+    LinkRefused,
     ManifestBroken,
+    MetadataBroken,
     MixedInstall,
     NotCanonical,
     OutputBusy,
@@ -106,6 +113,7 @@ from sluiceway.core.trouble.remote import (
     ConnectionLost,
     ConnectionRefused,
     HostKeyUnknown,
+    PendingVisibility,
     RemoteError,
     SessionLost,
     SlurmRefused,
@@ -126,13 +134,14 @@ from sluiceway.core.trouble.work import (
 )
 
 __all__ = [
-    "AnswerUnreadable", "AuthenticationFailed", "CallRaised", "CatalogOffline", "ClaimLost", "ClusterInvalid",
-    "CommandFailed", "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed", "DevclusterError",
-    "FolderUnusable", "HostKeyUnknown", "InputMissing", "LedgerBroken", "ManifestBroken", "MixedInstall",
-    "NameUnusable", "NotCanonical", "NothingScored", "OthersDisagree", "OutcomeBroken", "OutputBusy",
-    "PackagesMissing", "PanelUnusable", "PeerFailed", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused",
-    "RegionUnreadable", "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded",
-    "RunElsewhere", "RunFailed", "RunUnknown", "ScoreNotKept", "ScoreUnknown", "ScoringFileBroken", "SessionLost",
+    "AnswerUnreadable", "ArtifactUnknown", "AuthenticationFailed", "CallRaised", "CatalogOffline", "ClaimLost",
+    "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed",
+    "DevclusterError", "FolderUnusable", "HostKeyUnknown", "InputMissing", "LedgerBroken", "LinkRefused",
+    "ManifestBroken", "MetadataBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored",
+    "OthersDisagree", "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PeerFailed",
+    "PendingVisibility", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused", "RegionUnreadable",
+    "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",
+    "RunFailed", "RunUnknown", "ScoreNotKept", "ScoreUnknown", "ScoringFileBroken", "SessionLost",
     "SettingsInvalid", "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable",
     "Unreachable", "UpstreamFailed", "UsageProblem", "VerificationFailed",
 ]  # fmt: skip

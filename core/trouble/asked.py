@@ -145,6 +145,21 @@ class ScoreUnknown(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class MetadataBroken(UsageProblem):
+    """A sheet of the catalogue's metadata cannot be read."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the sheet, the reason, and what is used meanwhile."""
+        return (
+            f"the catalogue's metadata {str(self.path)!r} cannot be used: {self.reason}. The metadata that were here "
+            "before stay as they are; 'sluiceway catalog refresh' brings the sheet again."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class CatalogOffline(UsageProblem):
     """Something of the catalogue is not on this machine, and nobody may be asked for it."""
 
@@ -277,6 +292,30 @@ class RequestInvalid(UsageProblem):
     def __str__(self) -> str:
         """Name the part of the request, its value and the reason."""
         return f"a run cannot have {self.what} {self.value!r}: {self.reason}. Nothing was started."
+
+
+@dataclass(kw_only=True, eq=False)
+class ArtifactUnknown(UsageProblem):
+    """The store has no whole artifact of that name."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name what was looked for, and how to see what there is."""
+        return f"there is no artifact {self.name!r}: {self.reason}. 'sluiceway artifacts' lists those of the store."
+
+
+@dataclass(kw_only=True, eq=False)
+class LinkRefused(UsageProblem):
+    """Something is in the way of a link, and the store did not put it there."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the place, and what to do."""
+        return f"{str(self.path)!r} is left as it is: {self.reason}. Move it away, or choose another place."
 
 
 @dataclass(kw_only=True, eq=False)
