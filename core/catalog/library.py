@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.core.catalog.kept import damaged, is_note, require_kept, store_beside
 from sluiceway.core.catalog.local_files import require_md5
 from sluiceway.core.catalog.score_table import ParsedScore, content_digest, read_table, write_table
 from sluiceway.core.catalog.scoring_file import read_scoring_file
@@ -54,7 +55,12 @@ class Library:
         self._software = software_of("sluiceway.core.catalog.scoring_file")
 
     def load(self, source: Path, *, again: bool = False) -> tuple[KnownScore, ...]:
-        """Give the scores of a file, parsing it unless its content is known; as broken, it is but for `again`."""
+        """Give the scores of a file, parsing it unless its content is known; as broken, it is but for `again`.
+
+        Of a score that came from the catalogue there is a note in place of the file, and its table is there already.
+        """
+        if is_note(source):
+            return _noted(source)
         require_md5(source)
         file = digest_of_file(source)
         first = self._store.get(self._key(file, 0))
@@ -67,7 +73,7 @@ class Library:
     def numbers(self, score: KnownScore) -> ParsedScore:
         """Give a score with its columns that are numbers, from its table or, where that is damaged, from its file."""
         for _ in range(2):
-            content = self._store.read(score.key)
+            content = self._content(score)
             if content is not None:
                 return read_table(content, columns=score.numbers)
             self._parse(score.source, digest_of_file(score.source))
@@ -75,8 +81,20 @@ class Library:
 
     def whole(self, score: KnownScore) -> ParsedScore:
         """Give a score with its header and every column of its file."""
-        content = self._store.read(score.key)
+        content = self._content(score)
         return read_table(content) if content is not None else self._from_file(score)
+
+    def _content(self, score: KnownScore) -> bytes | None:
+        if not is_note(score.source):
+            return self._store.read(score.key)
+        content = store_beside(score.source).read(score.key)
+        if content is None:
+            raise damaged(score.source)
+        return content
+
+    def is_of(self, score: KnownScore, digest: str | None) -> bool:
+        """Tell whether a score came from a file with this digest."""
+        return digest is not None and self._key(digest, score.part) == score.key
 
     def _from_file(self, score: KnownScore) -> ParsedScore:
         """Read a score from its file, which must still be what it was: results are kept by that content."""
@@ -123,6 +141,15 @@ class Library:
             modules=self._software.modules,
             environment=self._software.environment,
         )
+
+
+def _noted(note: Path) -> tuple[KnownScore, ...]:
+    """Give the scores of which a note tells; ScoringFileBroken where a table is not there."""
+    store = store_beside(note)
+    stored = [store.get(key) for key in require_kept(note).keys]
+    if not stored or any(each is None for each in stored):
+        raise damaged(note)
+    return tuple(_known(note, each.facts, each.key) for each in stored if each is not None)
 
 
 def _known(source: Path, facts: dict[str, Any], key: str) -> KnownScore:

@@ -1,7 +1,8 @@
 """The scoring files kept on this machine, by their catalogue ids, and every other way to say which scores are meant.
 
 They lie in `<home>/catalog/scoring_files/` under the names that the catalogue gives them: `PGS000001.txt.gz` as it was
-submitted, `PGS000001_hmPOS_GRCh38.txt.gz` with the positions of a build.
+submitted, `PGS000001_hmPOS_GRCh38.txt.gz` with the positions of a build. What came from the catalogue is kept
+as a table, and a note `PGS000001_hmPOS_GRCh38.table.json` stands for the file; a file goes before a note.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sluiceway.core.catalog.kept import SUFFIX, is_note, usable
 from sluiceway.core.errors import InputMissing, ScoreNotKept, ScoringFileBroken
 from sluiceway.core.genetics.build import Build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SUFFIXES: Final = (".txt", ".txt.gz", ".tsv", ".tsv.gz", ".scorefile", ".scorefile.gz")
 """What the names of scoring files in a folder end with."""
 
 _PGS_IDS: Final = re.compile(r"PGS\d{6}(?:[,\s]+PGS\d{6})*", re.IGNORECASE)
-_PACKED: Final = (".txt.gz", ".txt")
+_PACKED: Final = (".txt.gz", ".txt", SUFFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,20 +43,28 @@ class LocalFiles:
         """Give a score's file: harmonised to the panel's build where that is there, else as it was submitted."""
         builds = [self.build] if self.build is not None else list(Build)
         names = [f"{pgs_id}_hmPOS_{build}" for build in builds] + [pgs_id]
-        files = (self.folder / f"{name}{suffix}" for name in names for suffix in _PACKED)
-        return next((file for file in files if file.is_file()), None)
+        files = [self.folder / f"{name}{suffix}" for name in names for suffix in _PACKED]
+        # What was set aside is found last, so that whoever asks for it is told what is wrong with it.
+        aside = [self._quarantine / f"{name}.txt.gz" for name in names]
+        return next((file for file in (*files, *aside) if file.is_file()), None)
 
-    def files_of(self, given: Sequence[Path]) -> list[Path]:
+    def files_of(
+        self, given: Sequence[Path], *, fetch: Callable[[tuple[str, ...]], None] = lambda _: None
+    ) -> list[Path]:
         """Give the scoring files that are meant, each once.
 
-        Each of `given` is a file, a folder, a pattern such as scores/*.txt.gz, catalogue ids between commas, or @ and a
-        file that has one of these in each line.
+        Args:
+            given: Each is a file, a folder, a pattern such as scores/*.txt.gz, catalogue ids between commas, or @ and a
+                file that has one of these in each line.
+            fetch: Brings the scores of these ids here, as far as it can.
         """
+        fetch(self.lacking(given))
         files: dict[Path, None] = {}
         missing: list[str] = []
         for path in _listed(given):
-            if not path.exists() and _PGS_IDS.fullmatch(str(path)):
-                for pgs_id in re.split(r"[,\s]+", str(path).upper()):
+            ids = _ids(path)
+            if ids:
+                for pgs_id in ids:
                     found = self.find(pgs_id)
                     files.update({found: None} if found else {})
                     missing += [] if found else [pgs_id]
@@ -65,6 +75,20 @@ class LocalFiles:
         if not files:
             raise InputMissing(what="a scoring file in", path=given[0])
         return list(files)
+
+    def lacking(self, given: Iterable[Path]) -> tuple[str, ...]:
+        """Give the ids among these that have no file here."""
+        ids = (pgs_id for path in _listed(given) for pgs_id in _ids(path))
+        return tuple(each for each in dict.fromkeys(ids) if not self._is_usable(self.find(each)))
+
+    def _is_usable(self, found: Path | None) -> bool:
+        if found is None or found.parent == self._quarantine:
+            return False
+        return not is_note(found) or usable(found) is not None
+
+    @property
+    def _quarantine(self) -> Path:
+        return self.folder.with_name("quarantine")
 
 
 def require_md5(file: Path) -> None:
@@ -78,6 +102,12 @@ def require_md5(file: Path) -> None:
     if expected != [found]:
         said = f"its md5 is {found}, but {told.name} says {' '.join(expected) or 'nothing'}: fetch both again"
         raise ScoringFileBroken(path=file, reason=said)
+
+
+def _ids(path: Path) -> list[str]:
+    """Give the ids as which a path was meant; none where it is one."""
+    meant = _PGS_IDS.fullmatch(str(path)) and not path.exists()
+    return re.split(r"[,\s]+", str(path).upper()) if meant else []
 
 
 def _listed(given: Iterable[Path]) -> Iterator[Path]:
