@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -81,6 +79,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     settings.leave_processors_to_us()
     from sluiceway.core.genetics import policy as policies
     from sluiceway.core.remote.clock import SystemClock
+    from sluiceway.core.report import console
     from sluiceway.core.runs.place import parse
     from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
     from sluiceway.deployments import direct_or_flow
@@ -105,7 +104,7 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         compare_most=compare_most,
     )
     if dry_run:
-        with _progress() as progress:
+        with console.progress_bars() as progress:
             plan = _plan(ReferenceScoring(asked, clock=SystemClock(), progress=progress))
         _print_plan(plan, as_json=as_json)
         return
@@ -118,10 +117,11 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
 
 def _directly(asked: Asked, place: Place) -> Summary:
     from sluiceway.core.remote.clock import SystemClock
+    from sluiceway.core.report import console
     from sluiceway.core.runs.reference_scoring import ReferenceScoring
     from sluiceway.tasks.dask_ranges import scorer_at
 
-    with scorer_at(place, workers=asked.workers) as scorer, _progress() as progress:
+    with scorer_at(place, workers=asked.workers) as scorer, console.progress_bars() as progress:
         return ReferenceScoring(asked, clock=SystemClock(), progress=progress, scorer=scorer).run()
 
 
@@ -136,25 +136,6 @@ def _as_flow(asked: Asked, place: Place, server: Server, *, as_json: bool) -> Su
         told = console.for_remarks() if as_json else console.for_results()
         summary: Summary = telling_its_page(score_reference, told)(**parameters_of(asked, place))
     return summary
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar for each kind of work that tells how far it is."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    from sluiceway.core.report import console
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.for_remarks(), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=of)
-            bars.update(tasks[what], completed=done, total=of)
-
-        yield advance
 
 
 def _plan(run: ReferenceScoring) -> dict[str, Any]:

@@ -104,6 +104,17 @@ def require_md5(file: Path) -> None:
         raise ScoringFileBroken(path=file, reason=said)
 
 
+def ids_in(given: Iterable[Path]) -> tuple[str, ...]:
+    """Give the ids that are meant, between commas or in the lines of @FILE; refuse everything else."""
+    found: dict[str, None] = {}
+    for path in _listed(given):
+        ids = _ids(path)
+        if not ids:
+            raise InputMissing(what="no id such as PGS000001, and", path=path)
+        found.update(dict.fromkeys(ids))
+    return tuple(found)
+
+
 def _ids(path: Path) -> list[str]:
     """Give the ids as which a path was meant; none where it is one."""
     meant = _PGS_IDS.fullmatch(str(path)) and not path.exists()
