@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from sluiceway import (
+    catalog_command,
     cluster_command,
     jobs_command,
     panel_command,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(devcluster.app, name="devcluster")
 app.add_typer(panel_command.app, name="panel")
+app.add_typer(catalog_command.app, name="catalog")
 app.add_typer(jobs_command.app, name="jobs")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from sluiceway.core import settings
+from sluiceway.core.catalog import on_demand
 from sluiceway.core.catalog.library import KnownScore, Library
 from sluiceway.core.catalog.local_files import LocalFiles
 from sluiceway.core.errors import ScoringFileBroken
@@ -167,7 +168,7 @@ class ReferenceScoring:
     def plan(self, reference: Reference) -> list[Planned]:
         """Parse what is not parsed yet, and give every score its key; a broken file is one failure, not the end."""
         kept = LocalFiles.below(self._home, reference.panel.build)
-        files = kept.files_of(self.asked.scores)[: self.asked.limit]
+        files = kept.files_of(self.asked.scores, fetch=partial(self._fetch, reference))[: self.asked.limit]
         panel = f"sha256:{table_key(reference.panel, self.asked.policy.genotypes)}"
         planned: list[Planned] = []
         with ThreadPoolExecutor(max_workers=self.asked.workers) as pool:
@@ -339,6 +340,10 @@ class ReferenceScoring:
         keys = [each.key for each in batch.scores if each.key is not None]
         kept = self._checkpoints.of_batch(reference.ranges, keys, batch.begun) if self.asked.use_cache else None
         return How(scratch=folder, scorer=self._scorer, tell=tell, kept=kept)
+
+    def _fetch(self, reference: Reference, scores: tuple[str, ...]) -> None:
+        """Have the catalogue send what was asked for by its id and is not here."""
+        on_demand.bring(scores, build=reference.panel.build, clock=self.clock, progress=self._progress)
 
     def _plan_file(self, file: Path, reference: Reference, panel: str) -> list[Planned]:
         try:

@@ -124,7 +124,8 @@ class ScoreNotKept(UsageProblem):
         name = f"{self.scores[0]}_hmPOS_{self.build or 'GRCh38'}.txt.gz"
         return (
             f"no scoring file of {', '.join(self.scores[:5])}{more} is in {str(self.folder)!r}. Put the catalogue's "
-            f"harmonised file there under its own name, such as {name}, or name a file instead of an id."
+            f"harmonised file there under its own name, such as {name}, or name a file instead of an id; online, "
+            f"'sluiceway catalog pull {self.scores[0]}' brings it."
         )
 
 
