@@ -6,6 +6,7 @@ Both trigger the same kind of run, so that a flow which was tried here runs ther
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 # The module, not the class: what is a block by a name of this file is registered as one of ours. Hence no argument of
@@ -15,6 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from pydantic import Field, HttpUrl, field_validator
 
+from sluiceway.blocks.runtime_environment import runtime_named
 from sluiceway.core.errors import PlaceUnusable
 from sluiceway.core.runs import place, run
 from sluiceway.core.runs.clusters import ClusterFields, ClusterSettings, Jump
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from sluiceway.core.slurm.resources import Resources
 
 _MANUAL = HttpUrl("https://slurm.schedmd.com/sbatch.html")
+_ENVIRONMENT = Field(
+    default="", description="The environment that a triggered request runs in where it names none itself."
+)
 _COMMAND = Field(default=(), description="The program and its arguments that trigger() runs unless it is given others.")
 
 
@@ -92,6 +97,7 @@ class SlurmJob(abstract.JobBlock, ClusterFields):  # type: ignore[type-arg]
     _documentation_url = _MANUAL
 
     command: tuple[str, ...] = _COMMAND
+    environment: str = _ENVIRONMENT
 
     @field_validator("jumps")
     @classmethod
@@ -149,6 +155,7 @@ class LocalJob(abstract.JobBlock):  # type: ignore[type-arg]
     _documentation_url = _MANUAL
 
     command: tuple[str, ...] = _COMMAND
+    environment: str = _ENVIRONMENT
 
     @property
     def place(self) -> place.Local:
@@ -194,6 +201,8 @@ async def _trigger(
     block: SlurmJob | LocalJob, request: RunRequest, *, resources: Resources | None, fresh: bool
 ) -> TriggeredRun:
     runs = runs_here()
+    if request.runtime is None and block.environment:
+        request = replace(request, runtime=await runtime_named(block.environment))
     async with block.reach(runs, wish=resources) as host:
         staged = await run.stage(request, runs=runs, host=host, place=block.place, fresh=fresh)
         job = None if isinstance(staged, RunReceipt) else await run.submit(staged, runs=runs, host=host)

@@ -10,6 +10,7 @@
     │   ├── RegionUnreadable       a stretch of the genome is not written as one
     │   ├── PolicyInvalid          a policy that was named or written cannot be followed
     │   ├── PanelUnusable          a reference panel's files cannot be used together
+    │   ├── ChainUnusable          a chain file cannot lead positions from one build to another
     │   ├── ScoringFileBroken      a scoring file cannot be read; the batch goes on without it
     │   ├── ScoreNotKept           a catalogue id has no scoring file on this machine
     │   ├── ScoreUnknown           the catalogue does not list a score of that id
@@ -18,10 +19,13 @@
     │   ├── QueryRefused           a question in SQL about a folder of results cannot be answered
     │   ├── ManifestBroken         a file is no manifest, or not a whole one
     │   ├── TreeUnreadable         a file or folder has no digest, for it cannot be read as it is
+    │   ├── NotReproducible        an output cannot be made again from its manifest
+    │   ├── NotExportable          an output, or the place for it, cannot be exported as asked
     │   ├── RegistryUnusable       the registry's database cannot be used
     │   ├── OutputBusy             another run is writing to that folder
     │   ├── PlaceUnusable          a place to run at is not written as one, or cannot run this
     │   ├── ClusterInvalid         what is known of a cluster cannot be used
+    │   ├── EnvironmentInvalid     an environment is not there by that name, or its description cannot be used
     │   ├── RequestInvalid         a run cannot be asked for like this
     │   ├── ArtifactUnknown        the store has no whole artifact of that name
     │   ├── LinkRefused            something is in the way of a link, and the store did not put it there
@@ -36,6 +40,7 @@
     ├── OutcomeBroken              a job's outcome file is damaged or half-written
     ├── NothingScored              every score that was asked for failed
     ├── OthersDisagree             another program gives other sums for the same scores
+    ├── EnvironmentUnusable        what a payload is to run in cannot be made, sent or kept
     ├── RunFailed                  a run ended, and its work is not done; its receipt says how
     ├── CallRaised                 a function raised where it was called, and its exception cannot be had here
     ├── AnswerUnreadable           a function returned, and what it returned cannot be had here
@@ -50,6 +55,7 @@
     │   ├── CommandFailed          a command ran and ended with an exit code or a signal
     │   ├── PendingVisibility      a file was written, and a shared file system does not show it yet
     │   ├── SlurmRefused           Slurm answered, and will not do what it was asked
+    │   ├── EngineFailed           Ray, Spark or Dask did not come up on the nodes it was to span
     │   ├── SessionLost            the allocation that a session holds has ended, or is about to
     │   ├── UpstreamFailed         a public server did not give what it was asked for, however often
     │   └── TransferFailed         a file could not be brought over
@@ -71,7 +77,9 @@ from __future__ import annotations
 from sluiceway.core.trouble.asked import (
     ArtifactUnknown,
     CatalogOffline,
+    ChainUnusable,
     ClusterInvalid,
+    EnvironmentInvalid,
     InputMissing,
     LinkRefused,
     ManifestBroken,
@@ -112,6 +120,7 @@ from sluiceway.core.trouble.remote import (
     CommandTimedOut,
     ConnectionLost,
     ConnectionRefused,
+    EngineFailed,
     HostKeyUnknown,
     PendingVisibility,
     RemoteError,
@@ -123,6 +132,7 @@ from sluiceway.core.trouble.remote import (
 )
 from sluiceway.core.trouble.work import (
     ClaimLost,
+    EnvironmentUnusable,
     LedgerBroken,
     NothingScored,
     OthersDisagree,
@@ -134,10 +144,13 @@ from sluiceway.core.trouble.work import (
 )
 
 __all__ = [
-    "AnswerUnreadable", "ArtifactUnknown", "AuthenticationFailed", "CallRaised", "CatalogOffline", "ClaimLost",
+    "AnswerUnreadable", "ArtifactUnknown", "AuthenticationFailed", "CallRaised", "CatalogOffline", "ChainUnusable",
+    "ClaimLost",
     "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed",
-    "DevclusterError", "FolderUnusable", "HostKeyUnknown", "InputMissing", "LedgerBroken", "LinkRefused",
-    "ManifestBroken", "MetadataBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NothingScored",
+    "DevclusterError", "EngineFailed", "EnvironmentInvalid", "EnvironmentUnusable",
+    "FolderUnusable", "HostKeyUnknown", "InputMissing", "LedgerBroken", "LinkRefused",
+    "ManifestBroken", "MetadataBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NotExportable",
+    "NotReproducible", "NothingScored",
     "OthersDisagree", "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PeerFailed",
     "PendingVisibility", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused", "RegionUnreadable",
     "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FILE = "clusters.toml"
+_TABLES = ("clusters", "environments")
 _SECRETS = ("password", "passphrase")
 _HERE = Annotated[Path, AfterValidator(Path.expanduser)]
 
@@ -79,6 +80,9 @@ class ClusterFields(Way):
         default=None, ge=1, description="How many jobs of this home may wait and run there at once, over all flows."
     )
     submits_per_minute: float | None = Field(default=None, gt=0, description="How many submits a minute may bring.")
+    dask_interface: str | None = Field(
+        default=None, description="The network by which Dask on the login node and its workers reach each other: ib0."
+    )
     busy_poll_seconds: float = Field(default=2, ge=0.2, description="How often to ask while something happens.")
     longest_poll_seconds: float = Field(default=60, ge=1, description="How rarely to ask while nothing does.")
 
@@ -131,7 +135,7 @@ def cluster_in_file(name: str, file: Path) -> ClusterSettings:
         document = tomllib.loads(file.read_text()) if file.is_file() else {}
     except (OSError, ValueError) as error:
         raise ClusterInvalid(name=name, where=str(file), problems=(str(error),)) from error
-    strangers = tuple(_unknown(each, ["clusters"]) for each in document if each != "clusters")
+    strangers = tuple(_unknown(each, _TABLES) for each in document if each not in _TABLES)
     if strangers:
         raise ClusterInvalid(name=name, where=str(file), problems=strangers)
     known = document.get("clusters", {})

@@ -92,6 +92,21 @@ class PanelUnusable(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class ChainUnusable(UsageProblem):
+    """A chain file cannot lead positions from one build to another."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the file and the reason."""
+        return (
+            f"the chain file {str(self.path)!r} cannot be used: {self.reason}. UCSC's hg19ToHg38.over.chain.gz and "
+            "hg38ToHg19.over.chain.gz can."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class ScoringFileBroken(UsageProblem):
     """A scoring file cannot be read; the batch goes on without it."""
 
@@ -237,6 +252,33 @@ class TreeUnreadable(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class NotReproducible(UsageProblem):
+    """An output cannot be made again from its manifest."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the output and the reason."""
+        return (
+            f"{str(self.path)!r} cannot be made again: {self.reason}. What a script or a scoring made can, as long as "
+            "everything that it read is where it was, as it was."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class NotExportable(UsageProblem):
+    """An output, or the place for it, cannot be exported as asked."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the path and the reason."""
+        return f"{str(self.path)!r} cannot be exported: {self.reason}. Only what verifies is exported."
+
+
+@dataclass(kw_only=True, eq=False)
 class OutputBusy(UsageProblem):
     """Another run is writing to that folder."""
 
@@ -279,6 +321,22 @@ class ClusterInvalid(UsageProblem):
         return (
             f"the cluster {self.name!r} of {self.where!r} cannot be used: {'; '.join(self.problems)}. docs/slurm.md "
             "shows every field of a cluster."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class EnvironmentInvalid(UsageProblem):
+    """An environment is not there by that name, or its description cannot be used."""
+
+    name: str
+    where: str
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Name the environment, where it is described, and everything that is wrong with it."""
+        return (
+            f"the environment {self.name!r} of {self.where!r} cannot be used: {'; '.join(self.problems)}. "
+            "docs/environments.md shows every field of an environment."
         )
 
 

@@ -62,6 +62,22 @@ class OthersDisagree(SluicewayError):
 
 
 @dataclass(kw_only=True, eq=False)
+class EnvironmentUnusable(SluicewayError):
+    """What a payload is to run in cannot be made, sent or kept; nothing has run in it."""
+
+    name: str
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the environment, the place, and what came back."""
+        return (
+            f"the environment {self.name!r} cannot be used at {self.where}: {self.reason}. Nothing has run in it; "
+            f"sluiceway env doctor {self.name} looks at all that it needs."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class RunFailed(SluicewayError):
     """A run ended, and its work is not done; its receipt says how."""
 

@@ -1,0 +1,1 @@
+"""What a payload runs in: built once, shipped once, checked, and entered where the work is done."""

@@ -1,0 +1,155 @@
+"""Environments of uv: what names one, and how it is made here to be sent.
+
+What is installed is exactly what the lock says, or what a file of pinned requirements does. A project's own code is not
+part of it, nor is any package that lies in a folder: what these hold the lock does not tell. They travel as `source`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.core.environments.cache import Packed
+from sluiceway.core.environments.workshop import Workshop, this_machine
+from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
+from sluiceway.core.provenance.digest import digest_of_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sluiceway.core.environments.environment import Uv
+
+_PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[^]]*\])?\s*(===?\s*[^\s*;]+|@\s*\S+)\s*(;.*|--hash=.*)*")
+
+
+def lock_of(kind: Uv, *, name: str) -> str:
+    """Give the digest of what is locked; raise EnvironmentInvalid where it does not say exactly what is installed."""
+    if kind.project is not None:
+        text = _read(kind.project / "uv.lock", name, "run `uv lock` there")
+        problems = tuple(_unlocked(text))
+        file = kind.project / "uv.lock"
+    else:
+        file = kind.requirements or Path()
+        text = _read(file, name, "name a file")
+        problems = tuple(_unpinned(text))
+    if problems:
+        raise EnvironmentInvalid(name=name, where=str(file), problems=problems)
+    return digest_of_bytes(text.encode())
+
+
+async def python_of(kind: Uv, *, name: str, workshop: Workshop) -> str:
+    """Give the minor version of the interpreter that it is made for."""
+    program = "import sys; print('{}.{}'.format(*sys.version_info))"
+    return (await workshop.run(name, kind.python, "-I", "-c", program)).text.strip()
+
+
+async def pack_venv(kind: Uv, *, name: str, machine: str, zstd: bool, workshop: Workshop, folder: Path) -> Packed:
+    """Install here, in a folder that may be moved, for the nodes' interpreter and architecture; and pack it."""
+    tree = folder / "tree"
+    await workshop.run(name, "uv", "venv", "-q", "--no-project", "--relocatable", "--python", kind.python, str(tree))
+    options = ["--link-mode=copy", "--compile-bytecode"]
+    if machine not in {"", this_machine()}:
+        options += ["--python-platform", f"{machine}-unknown-linux-gnu"]
+    if kind.project is None:
+        file = await asyncio.to_thread(_whole_path, kind)
+        own = ["uv", "pip", "install", "-q", "--python", str(tree / "bin" / "python"), *options, "-r", str(file)]
+        await workshop.run(name, "env", "-C", str(file.parent), *own)
+    else:
+        own = ["uv", "sync", "-q", "--project", str(kind.project.absolute()), "--active", "--no-install-project"]
+        own += [*_chosen(kind), *options]
+        set_up = [f"VIRTUAL_ENV={tree}", "UV_VENV_RELOCATABLE=1"]
+        await workshop.run(name, "env", "-C", str(kind.project.absolute()), *set_up, *own)
+    await asyncio.to_thread(_point_to, tree, kind.python)
+    packed = await workshop.pack(name, tree, folder, zstd=zstd)
+    await asyncio.to_thread(shutil.rmtree, tree)
+    return packed
+
+
+async def pack_wheels(kind: Uv, *, name: str, zstd: bool, workshop: Workshop, folder: Path) -> Packed:
+    """Gather wheels and uv itself, which installs them there without any network."""
+    tree = folder / "tree"
+    await asyncio.to_thread((tree / "wheels").mkdir, parents=True)
+    listed = tree / "requirements.txt"
+    if kind.project is None:
+        source = await asyncio.to_thread(_whole_path, kind)
+        await asyncio.to_thread(shutil.copyfile, source, listed)
+    else:
+        source = kind.project.absolute()
+        export = ["uv", "export", "-q", "--project", str(source), "--no-header", "--no-emit-project"]
+        export += [*_chosen(kind), "-o", str(listed)]
+        await workshop.run(name, *export)
+    pip = next((each for each in ("pip3", "pip") if shutil.which(each)), "pip")
+    gather = [pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+    inside = str(source.parent if kind.project is None else source)
+    await workshop.run(name, "env", "-C", inside, *gather, "--dest", str(tree / "wheels"), "-r", str(listed))
+    await asyncio.to_thread(shutil.copy2, str(shutil.which("uv")), tree / "uv")
+    packed = await workshop.pack(name, tree, folder, zstd=zstd)
+    await asyncio.to_thread(shutil.rmtree, tree)
+    return Packed(
+        path=packed.path, digest=packed.digest, form=packed.form, unpacked=3 * packed.unpacked, steps=_installing(kind)
+    )
+
+
+def _installing(kind: Uv) -> tuple[tuple[str, ...], ...]:
+    uv, made = "@tree@/uv", "@tree@/env"
+    alone = ("--offline", "--no-config", "--no-cache")
+    wheels = ("--no-index", "--find-links", "@tree@/wheels", "--no-deps", "-r", "@tree@/requirements.txt")
+    how = ("--link-mode=copy", "--compile-bytecode", "--python", f"{made}/bin/python")
+    return (
+        (uv, "venv", "-q", *alone, "--no-project", "--python", kind.python, made),
+        (uv, "pip", "install", "-q", *alone, *how, *wheels),
+        ("rm", "-rf", "--", uv, "@tree@/wheels"),
+    )
+
+
+def _chosen(kind: Uv) -> list[str]:
+    words = ["--frozen", "--no-default-groups"]
+    words += [word for each in kind.groups for word in ("--group", each)]
+    return words + [word for each in kind.extras for word in ("--extra", each)]
+
+
+def _whole_path(kind: Uv) -> Path:
+    """Give the file of requirements, wherever a program is started."""
+    return (kind.requirements or Path()).absolute()
+
+
+def _read(file: Path, name: str, advice: str) -> str:
+    try:
+        return file.read_text()
+    except (OSError, ValueError) as error:
+        raise EnvironmentInvalid(name=name, where=str(file), problems=(f"{error}; {advice}",)) from error
+
+
+def _unlocked(text: str) -> Iterator[str]:
+    """Name the packages of a lock whose content it does not tell."""
+    try:
+        packages: list[dict[str, Any]] = tomllib.loads(text).get("package", [])
+    except ValueError as error:
+        yield str(error)
+        return
+    for each in packages:
+        source = each.get("source", {})
+        place = source.get("editable") or source.get("directory") or source.get("virtual")
+        if place is not None and place != ".":
+            yield f"{each['name']} lies in the folder {place!r}, whose content no lock tells: build a wheel of it"
+
+
+def _unpinned(text: str) -> Iterator[str]:
+    for line in text.replace("\\\n", " ").splitlines():
+        written = line.partition(" #")[0].strip()
+        if written and not written.startswith(("#", "--")) and not _PINNED.fullmatch(written):
+            yield f"{written!r} is not pinned; `uv pip compile` writes a file in which everything is"
+
+
+def _point_to(tree: Path, python: str) -> None:
+    """Let the environment's interpreter be the nodes' one, by the name that it has there."""
+    link = tree / "bin" / "python"
+    target = python if python.startswith("/") else shutil.which(python)
+    if target is None:
+        raise EnvironmentUnusable(name=tree.name, where="this machine", reason=f"{python} is not on PATH")
+    link.unlink()
+    link.symlink_to(target)
