@@ -33,7 +33,7 @@ if __name__ != "__main__":
         write,
     )  # fmt: skip
 
-_OVERHEAD = 1.05
+_OVERHEAD, _FULL = 1.05, 1 << 16
 
 
 class Entry:
@@ -201,15 +201,18 @@ def _installed(entry: Entry, wish: Dict[str, Any]) -> Dict[str, Any]:
     archive = entry.incoming(wish["token"])
     if digest_of(os.fsencode(archive)) != wish["digest"]:
         raise Trouble("what arrived is not what was sent")
-    free = os.statvfs(entry.folder)
-    if free.f_bavail * free.f_frsize < wish["bytes"] * _OVERHEAD:
-        raise OSError(
-            errno.ENOSPC, "it takes %d bytes, and %d are free" % (wish["bytes"], free.f_bavail * free.f_frsize)
-        )
+    if _free(entry.folder) < wish["bytes"] * _OVERHEAD:
+        raise OSError(errno.ENOSPC, "it takes %d bytes, and %d are free" % (wish["bytes"], _free(entry.folder)))
     staged = os.path.join(entry.folder, ".%s.%s" % (entry.key, wish["token"]))
     try:
         os.mkdir(staged, 0o755)
-        unpack(archive, staged, wish["form"])
+        try:
+            unpack(archive, staged, wish["form"])
+        except Trouble as error:
+            # tar says so in many ways.
+            if _free(entry.folder) < _FULL:
+                raise OSError(errno.ENOSPC, str(error)) from error
+            raise
         machines = machines_in(staged)
         if wish["machine"] and machines and wish["machine"] not in machines:
             raise Trouble(
@@ -237,6 +240,11 @@ def _installed(entry: Entry, wish: Dict[str, Any]) -> Dict[str, Any]:
         subprocess.call(["sync", "-f", entry.tree], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     write(entry.seal, json.dumps(sealed).encode("ascii"))
     return sealed
+
+
+def _free(folder: str) -> int:
+    about = os.statvfs(folder)
+    return about.f_bavail * about.f_frsize
 
 
 def _needed(runs: str) -> Iterator[str]:
