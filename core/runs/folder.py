@@ -183,6 +183,16 @@ class AttemptFolder:
         return self.whole.path / "carried"
 
     @property
+    def launch(self) -> PurePosixPath:
+        """Where the launcher's programs lie."""
+        return self.whole.path / "launch"
+
+    @property
+    def connection(self) -> PurePosixPath:
+        """Where a launcher's engine is, once it is ready."""
+        return self.path / "engine" / "connection.json"
+
+    @property
     def elements(self) -> PurePosixPath:
         """Which element of an array does what; on this machine only."""
         return self.path / "elements.json"

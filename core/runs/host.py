@@ -127,6 +127,8 @@ def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
         Staged(name=folder.messages, content=b""),
     ]
     files += [Staged(name=folder.carried / name, content=content) for name, content in request.carried.items()]
+    programs = {} if request.launcher is None else request.launcher.files()
+    files += [Staged(name=folder.launch / name, content=content) for name, content in programs.items()]
     for index in range(len(attempt.elements)):
         files.append(Staged(name=folder.element(index).request, content=attempt.order(index)))
     if request.script is not None:

@@ -244,13 +244,15 @@ def _born() -> Optional[str]:
 
 
 def _argv(folder: bytes, request: Dict[str, Any]) -> List[bytes]:
-    arguments = [_bytes(each) for each in request["arguments"]]
+    words = [_bytes(each) for each in request.get("launcher", ())]
     if request["command"]:
-        return [_bytes(each) for each in request["command"]] + arguments
-    script = os.path.join(folder, SCRIPT.encode())
-    with open(script, "rb") as file:
-        own = file.read(2) == b"#!"
-    return ([script] if own else [b"sh", script]) + arguments
+        words += [_bytes(each) for each in request["command"]]
+    else:
+        script = os.path.join(folder, SCRIPT.encode())
+        with open(script, "rb") as file:
+            own = file.read(2) == b"#!"
+        words += [script] if own else [b"sh", script]
+    return words + [_bytes(each) for each in request["arguments"]]
 
 
 def _environment(folder: bytes, request: Dict[str, Any]) -> Dict[bytes, bytes]:

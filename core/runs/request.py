@@ -20,6 +20,8 @@ from sluiceway.core.provenance.key import content_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sluiceway.core.launch.launcher import Launcher
+
 _OURS = "SLUICEWAY_"
 _SHOWN = 200
 
@@ -99,6 +101,7 @@ class RunRequest:
     versions: Mapping[str, str] = field(default_factory=dict)
     carried: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     title: str = ""
+    launcher: Launcher | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not run anywhere, or would not be what was meant."""
@@ -115,13 +118,18 @@ class RunRequest:
                 )
 
     @property
+    def launched_by(self) -> dict[str, Any]:
+        """What of the launcher is part of the key: nothing where it does what is done without one."""
+        return {} if self.launcher is None else self.launcher.identity
+
+    @property
     def key(self) -> str:
         """The content key, which names the run."""
         try:
             return content_key(
                 "run",
                 inputs=self._digests(),
-                parameters=self._asked(),
+                parameters={**self._asked(), **({"launcher": self.launched_by} if self.launched_by else {})},
                 modules=self.modules,
                 environment=self.versions,
             )
@@ -155,6 +163,8 @@ class RunRequest:
         The folder of the checkpoint is relative to the one that jobside is started for.
         """
         own = element or Element(arguments=(), outputs=())
+        # From the payload's working directory; an element's folder is inside of the attempt's.
+        programs = PurePosixPath("../launch" if element is None else "../../launch")
         asked = {
             "key": self.key,
             "attempt": attempt,
@@ -165,6 +175,7 @@ class RunRequest:
             "environment": dict(self.environment),
             "parameters": dict(self.parameters),
             "checkpoint": checkpoint,
+            "launcher": [] if self.launcher is None else self.launcher.command((), programs=programs),
         }
         # ASCII alone, so that texts which are not UTF-8 survive.
         return json.dumps(asked, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")

@@ -1,0 +1,98 @@
+"""Starts Dask's scheduler and a worker on every node of the job, and the payload once all of them have joined.
+
+It is started as `python3 -I dask_side.py OPTIONS PAYLOAD...` by a Python whose environment has Dask; that Python runs
+the scheduler and the workers. The payload gets DASK_SCHEDULER_ADDRESS, and `distributed.Client()` finds the scheduler
+by itself.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import urllib.request
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Set
+
+if TYPE_CHECKING or __package__:
+    from sluiceway.core.launch.allocation import Node
+    from sluiceway.core.launch.children import Failed
+    from sluiceway.core.launch.nodeside import Engine, launch
+else:
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from allocation import Node
+    from children import Failed
+    from nodeside import Engine, launch
+
+_SCHEDULER = "scheduler"
+_ASK_SECONDS = 5
+
+
+def main(words: List[str]) -> int:
+    """Run the payload beside a Dask cluster; the exit code is the payload's."""
+    return launch("dask", start, words[1:])
+
+
+def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
+    """Start the cluster, wait for all of it, and give what tells the payload where it is."""
+    if find_spec("distributed") is None:
+        raise Failed("%s has no Dask: name an environment that has the package distributed" % sys.executable)
+    head = engine.nodes[0]
+    scheduler = engine.start(head, _scheduler(head), name=_SCHEDULER, ports=2, is_vital=True, is_child=True)
+    facts = engine.facts(scheduler)
+    address = "tcp://%s:%d" % (_bracketed(head.address), facts["port0"])
+    dashboard = "http://%s:%d/status" % (_bracketed(head.address), facts["port1"])
+    engine.ready(lambda: [] if _answers(dashboard) else [_SCHEDULER], options["ready_seconds"])
+    for node in engine.nodes:
+        engine.start(node, _worker(node, address, options))
+    names = {node.name for node in engine.nodes}
+    engine.ready(lambda: names - _joined(dashboard), options["ready_seconds"])
+    engine.connect(address, dashboard)
+    return {"DASK_SCHEDULER_ADDRESS": address}
+
+
+def _scheduler(head: Node) -> List[str]:
+    where = ["--host", head.address, "--port", "{port0}", "--dashboard-address", "%s:{port1}" % head.address]
+    return [sys.executable, "-m", "distributed.cli.dask_scheduler"] + where
+
+
+def _worker(node: Node, address: str, options: Dict[str, Any]) -> List[str]:
+    offered = ["cpus={cpus}", "memory={memory}", "gpus={gpus}"]
+    offered += ["%s=%s" % each for each in sorted(options["resources"].items())]
+    return [
+        sys.executable, "-m", "distributed.cli.dask_worker", address,
+        "--name", node.name, "--host", node.address, "--no-dashboard",
+        "--nthreads", str(options["threads"] or "{cpus}"),
+        "--memory-limit", options["memory"] or "{memory}",
+        "--resources", " ".join(offered),
+        "--local-directory", "{tmp}",
+        "--death-timeout", "60",
+        "--nanny" if options["nanny"] else "--no-nanny",
+    ]  # fmt: skip
+
+
+def _bracketed(address: str) -> str:
+    return "[%s]" % address if ":" in address else address
+
+
+def _joined(dashboard: str) -> Set[str]:
+    """Give the names of the workers that the scheduler has."""
+    with contextlib.suppress(OSError, ValueError):
+        return {str(each["name"]) for each in _asked(dashboard, "/json/identity.json")["workers"].values()}
+    return set()
+
+
+def _answers(dashboard: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return bool(_asked(dashboard, "/json/identity.json"))
+    return False
+
+
+def _asked(dashboard: str, page: str) -> Dict[str, Any]:
+    # No proxy of the environment's knows the nodes.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(dashboard.replace("/status", page), timeout=_ASK_SECONDS) as answer:
+        return dict(json.loads(answer.read().decode("utf-8")))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
