@@ -86,6 +86,8 @@ from sluiceway.core.trouble.asked import (
     MetadataBroken,
     MixedInstall,
     NotCanonical,
+    NotExportable,
+    NotReproducible,
     OutputBusy,
     PanelUnusable,
     PlaceUnusable,
