@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # The module, not the class: what is a block by a name of this file is registered as one of ours. Hence no argument of
 # the type either, for which pydantic would put a class here.
@@ -18,6 +18,7 @@ from pydantic import Field, HttpUrl, field_validator
 
 from sluiceway.blocks.runtime_environment import runtime_named
 from sluiceway.core.errors import PlaceUnusable
+from sluiceway.core.launch.registry import launcher_named
 from sluiceway.core.runs import place, run
 from sluiceway.core.runs.clusters import ClusterFields, ClusterSettings, Jump
 from sluiceway.core.runs.hosts import cluster_named, host_at, runs_here
@@ -37,6 +38,10 @@ _MANUAL = HttpUrl("https://slurm.schedmd.com/sbatch.html")
 _ENVIRONMENT = Field(
     default="", description="The environment that a triggered request runs in where it names none itself."
 )
+_LAUNCHER = Field(
+    default="", description="How a triggered request is started that does not say so itself: single, or beside dask."
+)
+_OPTIONS: Any = Field(default_factory=dict, description="Options of that launcher, such as threads.")
 _COMMAND = Field(default=(), description="The program and its arguments that trigger() runs unless it is given others.")
 
 
@@ -98,6 +103,8 @@ class SlurmJob(abstract.JobBlock, ClusterFields):  # type: ignore[type-arg]
 
     command: tuple[str, ...] = _COMMAND
     environment: str = _ENVIRONMENT
+    launcher: str = _LAUNCHER
+    launcher_options: dict[str, Any] = _OPTIONS
 
     @field_validator("jumps")
     @classmethod
@@ -156,6 +163,8 @@ class LocalJob(abstract.JobBlock):  # type: ignore[type-arg]
 
     command: tuple[str, ...] = _COMMAND
     environment: str = _ENVIRONMENT
+    launcher: str = _LAUNCHER
+    launcher_options: dict[str, Any] = _OPTIONS
 
     @property
     def place(self) -> place.Local:
@@ -203,6 +212,9 @@ async def _trigger(
     runs = runs_here()
     if request.runtime is None and block.environment:
         request = replace(request, runtime=await runtime_named(block.environment))
+    if request.launcher is None and block.launcher:
+        launcher = launcher_named(block.launcher, block.launcher_options, resources=resources)
+        request = replace(request, launcher=launcher)
     async with block.reach(runs, wish=resources) as host:
         staged = await run.stage(request, runs=runs, host=host, place=block.place, fresh=fresh)
         job = None if isinstance(staged, RunReceipt) else await run.submit(staged, runs=runs, host=host)
