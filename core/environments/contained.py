@@ -150,7 +150,9 @@ def _sif(runtime: str, container: Dict[str, Any]) -> bytes:
     with _alone(os.path.dirname(image), os.path.basename(image)):
         if not os.path.exists(image):
             staged = image + b".%d" % os.getpid()
-            done = _asked([_bytes(runtime), b"build", b"--force", staged, b"docker-archive:" + archive], None)
+            done = _asked(
+                [_bytes(runtime), b"build", b"--force", staged, _bytes(container["form"]) + b":" + archive], None
+            )
             if done.returncode:
                 raise NoContainer(
                     "%s could not make its image: %s" % (runtime, done.stderr.decode("utf-8", "replace")[-500:])
