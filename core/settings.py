@@ -54,6 +54,14 @@ class Settings(BaseSettings):
         default=None,
         description="The registry's database: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
     )
+    store_dir: Path | None = Field(
+        default=None,
+        description="Where artifacts are kept, such as a folder that a group shares.",
+    )
+    store_group: str | None = Field(
+        default=None,
+        description="The Unix group whose members share the artifacts: each may add, and only read what others added.",
+    )
     devcluster_dir: Path = Field(
         default=Path("/var/lib/sluiceway-devcluster"),
         description="The folder of `sluiceway devcluster`; the daemons' own users must be able to reach it.",
@@ -74,6 +82,10 @@ class Foreign(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     prefect_api_url: str | None = Field(default=None, validation_alias=AliasChoices("PREFECT_API_URL"))
+    dask_scheduler_address: str | None = Field(
+        default=None, validation_alias=AliasChoices("DASK_SCHEDULER_ADDRESS")
+    )
+    slurm_job_id: str | None = Field(default=None, validation_alias=AliasChoices("SLURM_JOB_ID"))
     slurm_mem_per_node: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_MEM_PER_NODE"))
     slurm_mem_per_cpu: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_MEM_PER_CPU"))
     slurm_cpus_on_node: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_CPUS_ON_NODE"))

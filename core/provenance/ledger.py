@@ -103,8 +103,8 @@ class Ledger:
         self._head = folder / HEAD
         self._clock = clock
 
-    def enter(self, manifest: Manifest, output: Path) -> Manifest:
-        """Enter a manifest, write it to its place beside the output, and give it as it was written."""
+    def enter(self, manifest: Manifest, output: Path, *, into: Path | None = None) -> Manifest:
+        """Enter a manifest, write it beside the output or into another file, and give it as it was written."""
         with Storing("enter a manifest in", self.path), self._locked() as handle:
             last = self._last(handle)
             chained = manifest.model_copy(update={"previous": None if last is None else last.manifest})
@@ -120,7 +120,10 @@ class Ledger:
             )
             _append(handle, entry.line + b"\n")
             self._write_head(entry)
-            manifests.write(chained, output)
+            if into is None:
+                manifests.write(chained, output)
+            else:
+                write_whole(into, content)
         return chained
 
     def history(self) -> History:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.core.errors import OutputBusy, StorageFailed
 from sluiceway.core.store.lock import exclusive
+from sluiceway.core.store.placing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Scratch:
                     if folder.exists():
                         raise
                     continue
-                undo.callback(shutil.rmtree, folder, ignore_errors=True)
+                undo.callback(remove, folder)
                 return folder
 
     def _sweep(self) -> None:
@@ -53,4 +53,4 @@ class Scratch:
         for left in self._folder.iterdir():
             # What vanishes meanwhile was another's, who is done with it.
             with contextlib.suppress(OutputBusy, StorageFailed), exclusive(left, purpose="sweep"):
-                shutil.rmtree(left, ignore_errors=True)
+                remove(left)

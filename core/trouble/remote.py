@@ -165,6 +165,34 @@ class UpstreamFailed(RemoteError):
 
 
 @dataclass(kw_only=True, eq=False)
+class PendingVisibility(RemoteError):
+    """A file was written, and a shared file system does not show it yet."""
+
+    source: PurePath
+    limit: timedelta
+
+    def __str__(self) -> str:
+        """Name the file, how long it was waited for, and that nothing has failed."""
+        return (
+            f"pending_visibility: {self.machine} does not show {str(self.source)!r} after "
+            f"{self.limit.total_seconds():g} s, although it was written. File servers can be late with new files: "
+            "nothing has failed, and nothing was given up. Ask for the same again, and it goes on from here."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class EngineFailed(RemoteError):
+    """Ray, Spark or Dask did not come up on the nodes it was to span; nothing of it is left there."""
+
+    launcher: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the engine, and the end of what its nodes said."""
+        return f"{self.launcher} did not come up on {self.machine}, and nothing of it is left there: {self.reason}"
+
+
+@dataclass(kw_only=True, eq=False)
 class TransferFailed(RemoteError):
     """A file could not be brought over; the file of that name is as it was before."""
 

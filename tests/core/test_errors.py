@@ -68,6 +68,7 @@ VALUES: dict[str, object] = {
     "epoch": 2,
     "key": "sha256:00",
     "session": "sw-session-3f2a-s1",
+    "launcher": "dask",
     "release": "2026-11-20",
     "tries": 4,
 }

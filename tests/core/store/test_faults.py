@@ -40,7 +40,7 @@ def test_whoever_is_killed_at_any_step_of_a_put_leaves_a_whole_object_or_none(tm
 
 
 def test_the_next_put_removes_what_a_killed_one_left(tmp_path: Path) -> None:
-    """Red on: core/store/scratch.py: `shutil.rmtree(left, ignore_errors=True)` -> `pass`."""
+    """Red on: core/store/scratch.py: `remove(left)` -> `pass`."""
     steps = program("killed", tmp_path, "").split("\n")[:-1]
     incoming = [tmp_path / str(number) / "incoming" for number in range(len(steps))]
     assert any(list(each.iterdir()) for each in incoming if each.is_dir())
@@ -54,7 +54,7 @@ def test_the_next_put_removes_what_a_killed_one_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["bytes", "table", "facts"])
 @pytest.mark.parametrize("how", ["a small disk", "a limit of file sizes"])
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, how: str, what: str) -> None:
-    """Red on: core/store/scratch.py: `undo.callback(shutil.rmtree, folder, ignore_errors=True)` -> `pass`."""
+    """Red on: core/store/scratch.py: `undo.callback(remove, folder)` -> `pass`."""
     inside = NAMESPACE if how == "a small disk" else []
     if inside and subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
         pytest.skip("a small disk needs namespaces, which this machine does not give")

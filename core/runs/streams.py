@@ -1,0 +1,119 @@
+"""Steps of a running job: each becomes an artifact once its marker appears, while the job goes on.
+
+A step is a folder that holds a marker, a file whose pattern was declared, such as `checkpoints/step-*/DONE`. Whoever
+writes the marker says that the step is whole. It is sealed once, as it is then: by a manifest that the ledger knows,
+and a copy in the store that nothing the job does later can reach.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from sluiceway.core.errors import TreeUnreadable, VerificationFailed
+from sluiceway.core.events import tell
+from sluiceway.core.provenance import manifest as manifests
+from sluiceway.core.provenance.manifest import Ending, Manifest, Times
+from sluiceway.core.provenance.seal import files_in
+from sluiceway.core.provenance.tree import Looking, listing, text_of
+from sluiceway.core.store.durable import Storing, content_of, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sluiceway.core.provenance.key import Json
+    from sluiceway.core.provenance.ledger import Ledger
+    from sluiceway.core.runs.folder import AttemptFolder
+    from sluiceway.core.store.artifacts import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+STEPS: Final = "steps.json"
+_MANIFESTS: Final = "steps"
+
+
+def step_of(marker: str) -> str:
+    """Give the pattern of the folders that a marker's pattern makes steps.
+
+    >>> step_of("checkpoints/step-*/DONE")
+    'checkpoints/step-*'
+    """
+    return str(PurePosixPath(marker).parent)
+
+
+def whole_only(
+    made: Iterable[Mapping[str, Any]], markers: Sequence[str], others: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Leave out of what a job made the files of steps without a marker: nobody said that these are whole."""
+    found = [dict(each) for each in made]
+    steps = {str(PurePosixPath(each["name"]).parent) for each in found if {*each["patterns"]} & {*markers}}
+    kept = []
+    for each in found:
+        inside = {str(parent) for parent in PurePosixPath(each["name"]).parents} & steps
+        if inside or {*each["patterns"]} & {*others}:
+            kept.append(each)
+    return kept
+
+
+@dataclass(slots=True, kw_only=True)
+class Steps:
+    """The steps of one attempt; looked for as often as one likes, by one at a time."""
+
+    folder: AttemptFolder
+    markers: Sequence[str]
+    about: Manifest
+    store: ArtifactStore
+    ledger: Ledger
+    _sealed: dict[str, str] | None = field(default=None)
+
+    def look(self) -> list[str]:
+        """Seal the steps whose markers are there, and give the names of those that were not sealed before."""
+        known = self._known()
+        work, found = Path(self.folder.work), []
+        for step in sorted({each.parent for marker in self.markers for each in work.glob(marker) if each.is_file()}):
+            name = text_of(step.relative_to(work))
+            if name not in known:
+                try:
+                    known[name] = self._seal(step, name)
+                except (TreeUnreadable, VerificationFailed) as error:
+                    # Somebody writes there although the marker says that nobody does; the next look may find it whole.
+                    tell(log, "step not whole", level=logging.WARNING, step_name=name, reason=str(error))
+                else:
+                    found.append(name)
+        return found
+
+    def _seal(self, step: Path, name: str) -> str:
+        entries = listing(step, Looking(plain=True))
+        content = {
+            "output_id": f"{self.about.output_id}/{name}",
+            "output_type": "step",
+            "data_version": entries[0].digest,
+            "outputs": files_in(entries, step),
+            "ending": Ending(status="ok"),
+            "times": Times(finished=self.store.clock.now()),
+        }
+        beside = Path(self.folder.path) / _MANIFESTS / f"{quote(name, safe='')}.{manifests.FOLDERS_NAME}"
+        with self.store.holds.own() as held:
+            held.add(entries[0].digest)
+            with Storing("write", beside):
+                beside.parent.mkdir(exist_ok=True)
+            sealed = self.ledger.enter(self.about.model_copy(update=content), step, into=beside)
+            facts: dict[str, Json] = {"run": self.folder.run.key, "attempt": self.folder.number, "step": name}
+            artifact = self.store.put(step, manifest=manifests.encoded(sealed), facts=facts, held=held)
+            # While it is held: from now on the run names it.
+            write_whole(self._file, json.dumps({**self._known(), name: artifact.digest}).encode())
+        tell(log, "step sealed", run_id=self.folder.run.run_id, step_name=name, artifact=artifact.digest)
+        return artifact.digest
+
+    def _known(self) -> dict[str, str]:
+        if self._sealed is None:
+            self._sealed = dict(json.loads(content_of(self._file) or b"{}"))
+        return self._sealed
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.folder.path) / STEPS
