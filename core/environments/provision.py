@@ -159,9 +159,10 @@ def _builder(runtime: Runtime, machine: str, workshop: Workshop, *, zstd: bool) 
             case Archive():
                 return await _pack_archive(kind, name=name, workshop=workshop, folder=folder)
             case _:
-                if _recipe(runtime).image is None:
+                image = _recipe(runtime).image
+                if image is None:
                     raise AssertionError("only what is shipped is packed")
-                return await pack_image(_recipe(runtime).image, name=name, workshop=workshop, folder=folder)
+                return await pack_image(image, name=name, workshop=workshop, folder=folder)
 
     return build
 

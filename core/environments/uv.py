@@ -76,16 +76,17 @@ async def pack_wheels(kind: Uv, *, name: str, zstd: bool, workshop: Workshop, fo
     listed = tree / "requirements.txt"
     if kind.project is None:
         source = await asyncio.to_thread(_whole_path, kind)
-        await asyncio.to_thread(shutil.copyfile, source, listed)
+        await asyncio.to_thread(listed.write_text, _without_options(await asyncio.to_thread(source.read_text)))
     else:
         source = kind.project.absolute()
         export = ["uv", "export", "-q", "--project", str(source), "--no-header", "--no-emit-project"]
         export += [*_chosen(kind), "-o", str(listed)]
         await workshop.run(name, *export)
+    asked = source if kind.project is None else listed
     pip = next((each for each in ("pip3", "pip") if shutil.which(each)), "pip")
     gather = [pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
     inside = str(source.parent if kind.project is None else source)
-    await workshop.run(name, "env", "-C", inside, *gather, "--dest", str(tree / "wheels"), "-r", str(listed))
+    await workshop.run(name, "env", "-C", inside, *gather, "--dest", str(tree / "wheels"), "-r", str(asked))
     await asyncio.to_thread(shutil.copy2, str(shutil.which("uv")), tree / "uv")
     packed = await workshop.pack(name, tree, folder, zstd=zstd)
     await asyncio.to_thread(shutil.rmtree, tree)
@@ -110,6 +111,12 @@ def _chosen(kind: Uv) -> list[str]:
     words = ["--frozen", "--no-default-groups"]
     words += [word for each in kind.groups for word in ("--group", each)]
     return words + [word for each in kind.extras for word in ("--extra", each)]
+
+
+def _without_options(text: str) -> str:
+    """Leave out where packages come from: there they come from the wheels alone."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return "\n".join(each for each in lines if not each.lstrip().startswith("-")) + "\n"
 
 
 def _whole_path(kind: Uv) -> Path:

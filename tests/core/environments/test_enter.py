@@ -167,7 +167,7 @@ def called(folder: Path) -> list[list[str]]:
 
 
 def contained(folder: Path, **fields: Any) -> Activation:
-    order = {
+    order: dict[str, Any] = {
         "runtime": "auto",
         "image": "mine:1",
         "digest": "sha256:ab",
@@ -191,7 +191,12 @@ def attempt(folder: Path) -> Path:
 def test_a_container_runs_by_its_digest_and_pulls_nothing(tmp_path: Path, runtime: str) -> None:
     path, place = stand_in(tmp_path, runtime), attempt(tmp_path)
     activation = contained(tmp_path, variables=["THREADS"], run_options=["--cgroups=disabled"])
-    variables = {"RECORD": str(tmp_path / "record"), "PATH": path, "XDG_RUNTIME_DIR": str(tmp_path), "SECRET": "s"}
+    variables: dict[str, Any] = {
+        "RECORD": str(tmp_path / "record"),
+        "PATH": path,
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "SECRET": "s",
+    }
     done = run(place, activation, "tool", *HOSTILE, asked={"MINE": "'; rm"}, **variables)
     assert done.returncode == 0, done.stderr
     look, load, again, ran = called(tmp_path)
@@ -216,7 +221,7 @@ def test_apptainer_gets_an_image_file_that_is_made_once(tmp_path: Path) -> None:
     (tmp_path / "bin" / "apptainer").write_text(
         '#!/bin/sh\nprintf "%s\\0" "$@" >>"$RECORD"; printf "\\n" >>"$RECORD"\n[ "$1" != build ] || : >"$3"\n'
     )
-    variables = {"RECORD": str(tmp_path / "record"), "PATH": path}
+    variables: dict[str, Any] = {"RECORD": str(tmp_path / "record"), "PATH": path}
     for _ in range(2):
         assert run(place, contained(tmp_path), "tool", "a b", **variables).returncode == 0
     build, first, second = called(tmp_path)

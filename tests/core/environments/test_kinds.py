@@ -1,0 +1,274 @@
+"""Each kind of environment, from its description to a run in it on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluiceway.core.environments import provision
+from sluiceway.core.environments.environment import environment_in_file, environment_of
+from sluiceway.core.environments.runtime import Runtime, runtime_of, workshop_here
+from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.runs.receipt import RunReceipt
+from sluiceway.core.runs.request import RunRequest
+from tests.conftest import ROOT, User
+from tests.core.environments.made import Bench, project, requirements, wheel
+from tests.core.runs.here import Here
+
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture
+def here(user: User, tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """A home and a cache of this test alone, and uv on PATH."""
+    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
+    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
+    user.export("UV_CACHE_DIR", str(user.folder / "uv"))
+    user.export("PATH", f"{ROOT / '.tools' / 'bin'}:{os.environ['PATH']}")
+    return Here(user.folder)
+
+
+async def runtime(**fields: Any) -> Runtime:
+    return await runtime_of(environment_of("mine", fields, where="a test"))
+
+
+async def run(here: Here, made: Runtime, *words: str, **asked: Any) -> RunReceipt:
+    return await here.run(RunRequest(command=words, runtime=made, **asked))
+
+
+async def printed(here: Here, made: Runtime, *words: str, **asked: Any) -> str:
+    receipt = await run(here, made, *words, **asked)
+    assert receipt.succeeded, receipt.stderr.read_text()
+    return receipt.stdout.read_text().strip()
+
+
+def manifest(receipt: RunReceipt) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(receipt.manifest.read_text())
+    return told
+
+
+SHOW = "import greeting, sys; print(greeting.WORD, sys.prefix)"
+
+
+@pytest.mark.parametrize("ship", ["venv", "wheels"])
+async def test_a_payload_runs_in_what_uv_installed(here: Here, ship: str) -> None:
+    if ship == "wheels" and not (shutil.which("pip3") or shutil.which("pip")):
+        pytest.skip("gathering wheels needs pip")
+    made = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON, ship=ship)
+    receipt = await run(here, made, "python", "-c", SHOW)
+    assert receipt.succeeded, receipt.stderr.read_text()
+    word, prefix = receipt.stdout.read_text().split()
+    assert word == "shipped"
+    assert prefix.startswith(str(here.folder / "cache" / "environments"))
+    told = manifest(receipt)
+    assert told["environment"]["lock_digest"] == digest_of_file(here.folder / "requirements.txt")
+    assert told["environment"]["python"] == made.identity["python"]
+    assert told["parameters"]["runtime"]["name"] == "mine"
+
+
+async def test_a_payload_runs_in_what_a_lock_says(here: Here) -> None:
+    folder = project(here.folder / "project")
+    made = await runtime(kind="uv", project=folder, python=PYTHON)
+    assert (await printed(here, made, "python", "-c", SHOW)).startswith("shipped ")
+    assert made.identity["lock"] == digest_of_file(folder / "uv.lock")
+
+
+async def test_sluiceway_and_the_project_are_not_on_the_payloads_path(here: Here) -> None:
+    made = await runtime(kind="uv", project=project(here.folder / "project"), python=PYTHON)
+    tried = "import importlib.util as u; print(u.find_spec('sluiceway'), u.find_spec('mine'))"
+    assert await printed(here, made, "python", "-c", tried) == "None None"
+
+
+async def test_another_lock_is_another_run_and_the_same_one_is_not_run_again(here: Here) -> None:
+    first = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON)
+    await printed(here, first, "python", "-c", SHOW)
+    (here.folder / "requirements.txt").write_text((here.folder / "requirements.txt").read_text() + "# changed\n")
+    second = await runtime(kind="uv", requirements=here.folder / "requirements.txt", python=PYTHON)
+    keys = {RunRequest(command=("true",), runtime=each).key for each in (first, first, second)}
+    assert len(keys) == 2
+    assert RunRequest(command=("true",)).key not in keys
+
+
+@pytest.mark.parametrize("place", ["folder", "git", "wheel"])
+async def test_the_users_own_code_travels_as_it_is_and_is_identified(here: Here, place: str) -> None:
+    source = here.folder / "source"
+    if place == "wheel":
+        source = wheel(here.folder, "mine", "WORD = 'own'")
+    else:
+        (source / "src").mkdir(parents=True)
+        (source / "src" / "mine.py").write_text("WORD = 'committed'")
+    if place == "git":
+        git(source, "init", "-q")
+        git(source, "add", ".")
+        git(source, "commit", "-q", "-m", "one")
+        git(source, "remote", "add", "origin", "https://me:secret@example.org/mine.git")
+        (source / ".gitignore").write_text("data\n")
+        (source / "data").write_text("large")
+    if place != "wheel":
+        (source / "src" / "mine.py").write_text("WORD = 'own'")
+    made = await runtime(kind="path", path="/usr", source=source)
+    shows = "import mine, os; print(mine.WORD, sorted(os.listdir(os.environ['SLUICEWAY_SOURCE'])))"
+    receipt = await run(here, made, "python3", "-c", shows)
+    assert receipt.succeeded, receipt.stderr.read_text()
+    assert receipt.stdout.read_text().startswith("own ")
+    assert "data" not in receipt.stdout.read_text()
+    told = manifest(receipt)
+    assert told["parameters"]["runtime"]["source"].startswith("sha256:")
+    if place == "git":
+        assert told["git"]["dirty"]
+        assert told["git"]["head"] == git(source, "rev-parse", "HEAD")
+        assert told["git"]["patch_digest"]
+        assert told["git"]["remote"] == "https://example.org/mine.git"
+
+
+async def test_a_changed_line_of_the_users_code_is_another_run(here: Here) -> None:
+    (here.folder / "source").mkdir()
+    keys = set()
+    for text in ("A = 1", "A = 2", "A = 1"):
+        (here.folder / "source" / "mine.py").write_text(text)
+        made = await runtime(kind="path", path="/usr", source=here.folder / "source")
+        keys.add(RunRequest(command=("true",), runtime=made).key)
+    assert len(keys) == 2
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+    done = subprocess.run(["git", "-C", str(folder), *who, *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+async def test_a_payload_runs_in_an_archive_that_is_activated(here: Here) -> None:
+    tree = here.folder / "tree"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin" / "tool").write_text('#!/bin/sh\necho "$FROM $0"\n')
+    (tree / "bin" / "tool").chmod(0o755)
+    (tree / "activate.sh").write_text('[ $# = 0 ] || exit 1\nexport FROM="an archive"\n')
+    with tarfile.open(here.folder / "packed.tar.gz", "w:gz") as archive:
+        archive.add(tree, arcname=".")
+    made = await runtime(kind="archive", archive=here.folder / "packed.tar.gz", activate="activate.sh")
+    said = await printed(here, made, "tool")
+    assert said.startswith("an archive ")
+    assert str(here.folder / "cache" / "environments") in said
+
+
+@pytest.mark.parametrize(("packer", "field"), [("pixi-pack", "pixi"), ("conda-pack", "conda")])
+async def test_what_packs_is_called_where_it_is_on_path(here: Here, user: User, packer: str, field: str) -> None:
+    """pixi-pack's program unpacks itself; both put a script beside what they unpack."""
+    source = here.folder / "source"
+    (source / "conda-meta").mkdir(parents=True)
+    (source / "conda-meta" / "python-3.json").write_text("{}")
+    (source / "pixi.lock").write_text("version: 6")
+    (here.folder / "bin").mkdir()
+    unpacks = 'mkdir -p "$2/bin" && echo \'export FROM=pixi\' >"$2/activate.sh"'
+    packs = {
+        "pixi-pack": f"cat >\"$3\" <<'END'\n#!/bin/sh\n{unpacks}\nEND",
+        "conda-pack": 'mkdir -p t/bin && echo "export FROM=conda" >t/bin/activate && tar -czf "$2" -C t .',
+    }
+    tool = here.folder / "bin" / packer
+    tool.write_text(f'#!/bin/sh\nprintf "%s " "$@" >"{here.folder}/called"\n{packs[packer]}\n')
+    tool.chmod(0o755)
+    user.export("PATH", f"{here.folder / 'bin'}:{os.environ['PATH']}")
+    made = await runtime(kind="archive", **{field: source})
+    assert await printed(here, made, "sh", "-c", "echo $FROM") == field
+    assert str(source) in (here.folder / "called").read_text()
+
+
+async def test_a_payload_runs_in_a_folder_that_is_there(here: Here) -> None:
+    (here.folder / "there" / "bin").mkdir(parents=True)
+    (here.folder / "there" / "bin" / "tool").symlink_to("/bin/echo")
+    made = await runtime(kind="path", path=here.folder / "there", variables={"WORD": "set"})
+    assert await printed(here, made, "tool", "found") == "found"
+    assert await printed(here, made, "sh", "-c", "echo $WORD") == "set"
+
+
+async def test_an_environment_that_goes_missing_is_said_by_the_run(here: Here) -> None:
+    (here.folder / "there").mkdir()
+    made = await runtime(kind="path", path=here.folder / "there")
+    (here.folder / "there").rmdir()
+    receipt = await run(here, made, "true")
+    assert (receipt.succeeded, receipt.exit_code) == (False, 78)
+    assert "is missing" in receipt.stderr.read_text()
+
+
+async def test_what_ran_without_its_container_is_in_the_manifest(here: Here) -> None:
+    made = await runtime(kind="container", image="mine:1", runtime="none")
+    receipt = await run(here, made, "true")
+    told = manifest(receipt)
+    assert told["container"] == {"image": "mine:1", "digest": None, "runtime": "none"}
+    assert any("outside of the container" in each for each in told["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "uv"}, "needs one of project, requirements"),
+        ({"kind": "uv", "requirements": "a", "project": "b"}, "needs one of"),
+        ({"kind": "modules", "modules": ["x"], "image": "y"}, "image: it belongs to another kind"),
+        ({"kind": "conda"}, "kind: Input should be"),
+        ({"kind": "path", "path": "/x", "colour": "red"}, "colour: Extra inputs"),
+        ({"kind": "path", "path": "/x", "variables": {"SLUICEWAY_HOME": "x"}}, "variables.SLUICEWAY_HOME"),
+        ({"kind": "path", "path": "/x", "variables": {"A=B": "x"}}, "variables.A=B"),
+    ],
+)
+def test_a_wrong_description_is_said(fields: Any, said: str) -> None:
+    with pytest.raises(EnvironmentInvalid, match=said):
+        environment_of("mine", fields, where="a test")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("greeting\n", "'greeting' is not pinned"), ("greeting>=1\n", "not pinned"), ("-e .\n", "not pinned")],
+)
+async def test_requirements_that_are_not_pinned_are_refused(here: Here, line: str, said: str) -> None:
+    (here.folder / "r.txt").write_text(line)
+    with pytest.raises(EnvironmentInvalid, match=said):
+        await runtime(kind="uv", requirements=here.folder / "r.txt")
+
+
+async def test_a_package_in_a_folder_is_refused_for_no_lock_tells_what_is_in_it(here: Here) -> None:
+    (here.folder / "uv.lock").write_text('[[package]]\nname = "near"\nsource = { directory = "../near" }\n')
+    with pytest.raises(EnvironmentInvalid, match=r"near lies in the folder '\.\./near'"):
+        await runtime(kind="uv", project=here.folder)
+
+
+async def test_a_package_that_is_nowhere_is_said_and_nothing_runs(here: Here) -> None:
+    file = requirements(here.folder)
+    file.write_text(file.read_text().replace("1.0", "2.0"))
+    made = await runtime(kind="uv", requirements=file, python=PYTHON)
+    with pytest.raises(EnvironmentUnusable, match=r"greeting==2\.0"):
+        await run(here, made, "true")
+
+
+async def test_packages_are_installed_for_the_nodes_architecture(here: Here, user: User) -> None:
+    """A stand-in for uv writes down how it was called, and does its work."""
+    other = "aarch64" if platform.machine() == "x86_64" else "x86_64"
+    tool = here.folder / "bin" / "uv"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nprintf "%s " "$@" >>"{here.folder}/called"\nexec {shutil.which("uv")} "$@"\n')
+    tool.chmod(0o755)
+    user.export("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    made = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON)
+    await provision.provide(made, Bench(here.folder).cache(), workshop_here(), machine=other)
+    assert f"--python-platform {other}-unknown-linux-gnu" in (here.folder / "called").read_text()
+
+
+def test_environments_stand_beside_clusters(here: Here) -> None:
+    file = here.folder / "clusters.toml"
+    file.write_text('[environments.tools]\nkind = "modules"\nmodules = ["gcc/12"]\n')
+    assert environment_in_file("tools", file).name == "tools"
+    with pytest.raises(EnvironmentInvalid, match="no table"):
+        environment_in_file("other", file)
+
+
+def test_a_runtime_is_told_and_read_back() -> None:
+    made = Runtime(name="mine", identity={"kind": "path", "path": "/x"}, warnings=("w",))
+    assert Runtime.of_json(json.loads(json.dumps(made.as_json()))) == made
