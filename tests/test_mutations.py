@@ -24,7 +24,7 @@ NAMED = re.compile(r"Red on: (\S+):\s+`(.+?)`\s+->\s+`(.+?)`\.", re.DOTALL)
 # What a test does when it makes something go wrong.
 FAULT = re.compile(
     r"faults\.\w+ = \d|os\.kill\(|send_signal\(|vanish\("
-    r"|\.refuse\(|\.forget\(|\.is_down = |\.delay_accounting\(|\.cut\(\)"
+    r"|\.refuse\(|\.forget\(|\.set_controller\(up=False|\.freeze_accounting\(|\.cut\(\)"
 )
 COPIED = ("core", "blocks", "tasks", "flows", "deployments", "sluiceway", "tests")
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import asyncssh
 
 from sluiceway.core.remote.login import Login
-from tests.wire.fake_slurm import FakeSlurm
+from tests.fake_slurm.slurm import FakeSlurm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,21 +56,18 @@ class LoginNode:
     @contextlib.asynccontextmanager
     async def running(cls, folder: Path) -> AsyncIterator[Self]:
         """Run a login node for the length of a block."""
-        # Socket names must be short, and pytest's folders are not.
-        with tempfile.TemporaryDirectory(prefix="fs-") as short:
-            node = cls(folder=folder, slurm=FakeSlurm(folder=Path(short)))
-            node.home.mkdir()
-            for name in ("host", "user"):
-                asyncssh.generate_private_key("ssh-ed25519").write_private_key(folder / name)
-                # ssh-add refuses keys that others can read.
-                (folder / name).chmod(0o600)
-            await node.slurm.start()
-            await node.listen()
-            try:
-                yield node
-            finally:
-                await node.close()
-                await node.slurm.stop()
+        node = cls(folder=folder, slurm=FakeSlurm.made(folder / "slurm"))
+        node.home.mkdir()
+        for name in ("host", "user"):
+            asyncssh.generate_private_key("ssh-ed25519").write_private_key(folder / name)
+            # ssh-add refuses keys that others can read.
+            (folder / name).chmod(0o600)
+        await node.listen()
+        try:
+            yield node
+        finally:
+            await node.close()
+            node.slurm.stop()
 
     @property
     def home(self) -> Path:
@@ -143,7 +139,7 @@ class LoginNode:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.home,
-            env={"PATH": f"{self.slurm.path}:{os.environ['PATH']}", "HOME": str(self.home)},
+            env={"PATH": f"{self.slurm.programs}:{os.environ['PATH']}", "HOME": str(self.home)},
             start_new_session=True,
         )
         ending = asyncio.create_task(child.communicate(given))
