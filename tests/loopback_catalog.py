@@ -12,6 +12,7 @@ import io
 import json
 import re
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,9 @@ class LoopbackCatalog:
     faults: dict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
     other_files: dict[str, bytes] = field(default_factory=dict)
     etag_salt: str = ""
+    delay: float = 0
+    busy: int = 0
+    most_busy: int = 0
     released: threading.Event = field(default_factory=threading.Event)
     stalled: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -142,6 +146,20 @@ class LoopbackCatalog:
 
     # What was asked.
 
+    @contextmanager
+    def at_work(self, asked: Asked) -> Iterator[None]:
+        """Note a question, and how many are being answered at once."""
+        with self.lock:
+            self.asked.append(asked)
+            self.busy += 1
+            self.most_busy = max(self.most_busy, self.busy)
+        time.sleep(self.delay)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.busy -= 1
+
     def count(self, part: str = "", *, method: str | None = None, status: int | None = None) -> int:
         """Count the questions for paths with this part."""
         return sum(
@@ -174,8 +192,7 @@ class LoopbackCatalog:
         if name not in SHEETS:
             return None
         rows = [each.row for each in self.scores.values()] if name == "scores" else self.sheets[name]
-        known = list(SHEETS[name].columns)
-        columns = known + [each for each in (rows[0] if rows else {}) if each not in known]
+        columns = list(dict.fromkeys(each for row in rows for each in row)) or list(SHEETS[name].columns)
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
@@ -256,9 +273,12 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = Asked(method=self.command, path=address.path, headers=headers)
-        self.catalog.asked.append(asked)
-        content = self.catalog.content(address.path, parse_qs(address.query))
-        fault = self.catalog.fault_of(address.path)
+        with self.catalog.at_work(asked):
+            self._answer_to(asked, parse_qs(address.query), with_body=with_body)
+
+    def _answer_to(self, asked: Asked, query: dict[str, list[str]], *, with_body: bool) -> None:
+        content = self.catalog.content(asked.path, query)
+        fault = self.catalog.fault_of(asked.path)
         if fault is not None and fault.kind == "status":
             again = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
             self._send(asked, fault.status, again, b"trouble" if with_body else b"")

@@ -47,6 +47,11 @@ class Seen:
         except (ValueError, TypeError, OSError):
             return None
 
+    @staticmethod
+    def forget(target: Path) -> None:
+        """Have a file sent again the next time, though the server has no other."""
+        _note(target).unlink(missing_ok=True)
+
     def conditions(self) -> dict[str, str]:
         """Give the headers that ask only for another version than this one."""
         asked = {"If-None-Match": self.etag, "If-Modified-Since": self.modified}

@@ -86,9 +86,9 @@ def _about_references(tables: Mapping[str, pl.DataFrame]) -> Iterator[Finding]:
     scores, publications = tables["scores"]["pgs_id"], tables["publications"]["pgp_id"]
     performance = tables["performance"]
     yield from _some(
-        "performance", "score_unlisted", performance.filter(~performance["pgs_id"].is_in(scores))["ppm_id"]
+        "performance", "score_unlisted", performance.filter(~performance["pgs_id"].is_in(scores.implode()))["ppm_id"]
     )
-    unknown = tables["scores"].filter(~tables["scores"]["pgp_id"].is_in(publications))
+    unknown = tables["scores"].filter(~tables["scores"]["pgp_id"].is_in(publications.implode()))
     yield from _some("scores", "publication_unlisted", unknown["pgs_id"])
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sluiceway.core.catalog import metadata_audit
+from sluiceway.core.catalog.arrivals import Seen
 from sluiceway.core.catalog.client import Client
 from sluiceway.core.catalog.fetch import Fetched, Fetcher, NotFetched
 from sluiceway.core.catalog.history import History, SeenRelease
@@ -23,7 +24,16 @@ from sluiceway.core.catalog.metadata_folder import (
     sheets_of,
     write_metadata,
 )
-from sluiceway.core.catalog.release import Change, Release, Upstream, ask, bring_sheets, changes, read_release
+from sluiceway.core.catalog.release import (
+    Change,
+    Release,
+    Upstream,
+    ask,
+    bring_sheets,
+    changes,
+    read_release,
+    sheet_path,
+)
 from sluiceway.core.errors import CatalogOffline, MetadataBroken, ScoreUnknown
 from sluiceway.core.events import tell
 from sluiceway.core.store.durable import Storing, write_whole
@@ -198,10 +208,20 @@ async def _metadata(place: CatalogPlace, client: Client, release: Release) -> tu
 
 
 def _cleaned(place: CatalogPlace, sheets: dict[str, str], date: str | None) -> tuple[Metadata, list[Finding]]:
+    """Clean and look through the sheets that came; those that cannot be used are brought again the next time."""
+    try:
+        return _usable(place, sheets, date)
+    except MetadataBroken:
+        for name in sheets:
+            Seen.forget(sheet_path(place.sheets, name))
+        raise
+
+
+def _usable(place: CatalogPlace, sheets: dict[str, str], date: str | None) -> tuple[Metadata, list[Finding]]:
     tables = clean(place.sheets)
     findings = metadata_audit.audit(tables)
     for each in findings:
-        level = logging.WARNING if each.severity == "ERROR" else logging.INFO
+        level = logging.WARNING if each.severity == "ERROR" else logging.DEBUG
         tell(log, "metadata finding", level=level, table=each.table, code=each.code, n=each.n)
     wrong = next((each for each in findings if each.severity == "ERROR"), None)
     if wrong is not None:

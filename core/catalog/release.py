@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from sluiceway.core.catalog.arrivals import Seen
 from sluiceway.core.catalog.source import SHEETS
 from sluiceway.core.errors import UpstreamFailed
 from sluiceway.core.genetics.build import Build
@@ -149,6 +150,7 @@ async def read_release(
     listed = await client.download(client.source.score_list, folder / "pgs_scores_list.txt")
     ids = _ids(listed.path)
     if not ids:
+        Seen.forget(listed.path)
         raise _nothing(client.source.score_list, "it lists no score")
     current = await client.json("release/current") or {}
     dates = _dates(sheet_path(folder, "scores"))
@@ -201,7 +203,7 @@ def _ids(listed: Path) -> list[str]:
 
 
 def _dates(sheet: Path) -> dict[str, str | None]:
-    with sheet.open(newline="", encoding="utf-8-sig") as lines:
+    with sheet.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         rows = csv.DictReader(lines)
         return {row.get("Polygenic Score (PGS) ID") or "": row.get("Release Date") or None for row in rows}
 

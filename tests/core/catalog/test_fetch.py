@@ -1,0 +1,201 @@
+"""Scores are brought whole or not at all, kept as tables, and one that is broken does not hold up the others."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sluiceway.core.catalog.fetch import Fetched, NotFetched
+from sluiceway.core.catalog.kept import Kept, KeptTables
+from sluiceway.core.catalog.library import Library
+from sluiceway.core.catalog.local_files import LocalFiles
+from sluiceway.core.catalog.refresh import CatalogPlace, pull, refresh
+from sluiceway.core.catalog.scoring_file import read_scoring_file
+from sluiceway.core.errors import CatalogOffline, ScoreUnknown, ScoringFileBroken
+from sluiceway.core.genetics.build import Build
+from sluiceway.core.store.objects import ObjectStore
+from tests.loopback_catalog import SWIFT, LoopbackCatalog
+from tests.loopback_content import scoring_file
+
+NAME = "PGS000001_hmPOS_GRCh38.txt.gz"
+BROKEN = gzip.compress(b"#pgs_id=PGS000001\nrsID\teffect_allele\nrs1\tA\n", mtime=0)
+
+
+def note(kept: CatalogPlace, pgs_id: str = "PGS000001") -> Path:
+    return KeptTables(kept.home).note(pgs_id, Build.GRCH38)
+
+
+def library(kept: CatalogPlace) -> Library:
+    return Library(ObjectStore(kept.cache / "scores"))
+
+
+def raw_files(kept: CatalogPlace) -> list[str]:
+    return sorted(each.name for each in (kept.home / "catalog").rglob("*.txt.gz"))
+
+
+async def test_a_score_becomes_the_table_that_its_file_would_be(
+    upstream: LoopbackCatalog, kept: CatalogPlace, tmp_path: Path
+) -> None:
+    file = tmp_path / NAME
+    file.write_bytes(upstream.scores["PGS000001"].files[NAME])
+    (fetched,) = await pull(kept, ["PGS000001"])
+    assert isinstance(fetched, Fetched)
+    (mine,), (theirs,) = library(kept).load(note(kept)), library(kept).load(file)
+    assert (mine.digest, mine.key, mine.n_rows) == (theirs.digest, theirs.key, 20)
+    assert library(kept).whole(mine).rows.equals(read_scoring_file(file)[0].rows)
+
+
+async def test_the_file_goes_and_its_md5_stays(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    """Red on: core/catalog/fetch.py: `_remove(raw) (self._quarantine` -> `(self._quarantine`."""
+    await refresh(kept)
+    await pull(kept, ["PGS000001"])
+    found = Kept.read(note(kept))
+    assert found is not None
+    assert (raw_files(kept), found.released) == ([], "2026-10-01")
+    assert upstream.content(f"/files/scores/PGS000001/ScoringFiles/Harmonized/{NAME}.md5", {}) == (
+        f"{found.md5}  {NAME}\n".encode()
+    )
+
+
+async def test_what_is_here_is_not_brought_again(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    await pull(kept, ["PGS000001"])
+    upstream.asked.clear()
+    (again,) = await pull(kept, ["PGS000001"])
+    assert isinstance(again, Fetched)
+    assert (again.was_there, upstream.count(NAME), upstream.count(f"{NAME}.md5")) == (True, 1, 1)
+
+
+async def test_a_revised_file_is_brought_though_nobody_looked_meanwhile(
+    upstream: LoopbackCatalog, kept: CatalogPlace
+) -> None:
+    await refresh(kept)
+    await pull(kept, ["PGS000001"])
+    upstream.revise("PGS000001", scoring_file("PGS000001", rows=33))
+    await pull(kept, ["PGS000001"])
+    assert library(kept).load(note(kept))[0].n_rows == 33
+
+
+async def test_a_broken_file_is_set_aside_with_its_reason_and_the_others_go_on(
+    upstream: LoopbackCatalog, kept: CatalogPlace
+) -> None:
+    """Red on: core/catalog/fetch.py: `except ScoringFileBroken as error:` -> `except ZeroDivisionError as error:`."""
+    upstream.revise("PGS000001", BROKEN)
+    await refresh(kept)
+    broken, *others = await pull(kept, None)
+    assert isinstance(broken, NotFetched)
+    assert "no column of weights" in broken.reason
+    assert {type(each) for each in others} == {Fetched}
+    assert broken.quarantine is not None
+    assert (broken.quarantine.read_bytes(), broken.is_permanent) == (BROKEN, True)
+    told = json.loads(broken.quarantine.with_name(f"{NAME}.reason.json").read_text())
+    assert told["reason"] == broken.reason
+
+
+async def test_a_score_that_was_set_aside_says_why_when_it_is_used(
+    upstream: LoopbackCatalog, kept: CatalogPlace
+) -> None:
+    upstream.revise("PGS000001", BROKEN)
+    await pull(kept, ["PGS000001"])
+    files = LocalFiles.below(kept.home, Build.GRCH38)
+    (found,) = files.files_of([Path("PGS000001")])
+    with pytest.raises(ScoringFileBroken, match="no column of weights"):
+        library(kept).load(found)
+    assert files.lacking([Path("PGS000001")]) == ("PGS000001",)
+
+
+async def test_a_broken_file_that_was_mended_is_used_again(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    good = upstream.scores["PGS000001"].files[NAME]
+    upstream.revise("PGS000001", BROKEN)
+    await pull(kept, ["PGS000001"])
+    upstream.revise("PGS000001", good)
+    await pull(kept, ["PGS000001"])
+    assert LocalFiles.below(kept.home, Build.GRCH38).find("PGS000001") == note(kept)
+    assert raw_files(kept) == []
+
+
+@pytest.mark.parametrize("fault", ["truncate", "garbage", "nothing", "status", "stall"])
+async def test_a_download_that_fails_is_one_line_and_the_next_try_goes_on(
+    upstream: LoopbackCatalog, kept: CatalogPlace, fault: str
+) -> None:
+    """Red on: core/catalog/fetch.py: `except UpstreamFailed as error:` -> `except ZeroDivisionError as error:`."""
+    if fault == "truncate":
+        upstream.truncate(NAME, after=0, times=9)
+    elif fault == "garbage":
+        upstream.serve_garbage(NAME, times=9)
+    elif fault == "nothing":
+        upstream.serve_nothing(NAME, times=9)
+    elif fault == "status":
+        upstream.answer(NAME, 503, times=9)
+    else:
+        kept = replace(kept, manners=replace(SWIFT, silence=SWIFT.silence / 5))
+        upstream.stall(NAME, times=9)
+    failed, other = await pull(kept, ["PGS000001", "PGS000002"])
+    assert (type(failed), type(other)) == (NotFetched, Fetched)
+    assert not note(kept).exists()
+    upstream.faults.clear()
+    (again,) = await pull(kept, ["PGS000001"])
+    assert isinstance(again, Fetched)
+
+
+async def test_a_table_that_was_damaged_is_brought_again(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    """Red on: core/catalog/kept.py: `return kept if all(store.get(key)` -> `return kept or all(store.get(key)`."""
+    (fetched,) = await pull(kept, ["PGS000001"])
+    assert isinstance(fetched, Fetched)
+    payload = KeptTables(kept.home).store.get(fetched.kept.keys[0])
+    assert payload is not None
+    payload.path.write_bytes(b"")
+    files = LocalFiles.below(kept.home, Build.GRCH38)
+    assert files.lacking([Path("PGS000001")]) == ("PGS000001",)
+    with pytest.raises(ScoringFileBroken, match="catalog pull PGS000001"):
+        library(kept).load(note(kept))
+    await pull(kept, ["PGS000001"])
+    assert KeptTables(kept.home).is_whole("PGS000001", Build.GRCH38)
+
+
+async def test_bytes_changed_in_a_table_are_never_scored(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    """Red on: core/catalog/library.py: `raise damaged(score.source)` -> `return None`."""
+    (fetched,) = await pull(kept, ["PGS000001"])
+    assert isinstance(fetched, Fetched)
+    (known,) = library(kept).load(note(kept))
+    payload = KeptTables(kept.home).store.get(known.key)
+    assert payload is not None
+    content = payload.path.read_bytes()
+    payload.path.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    with pytest.raises(ScoringFileBroken, match="damaged"):
+        library(kept).numbers(known)
+
+
+async def test_a_table_of_an_older_form_is_made_again(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    (fetched,) = await pull(kept, ["PGS000001"])
+    assert isinstance(fetched, Fetched)
+    replace(fetched.kept, form=0).write(note(kept))
+    assert KeptTables(kept.home).find("PGS000001", Build.GRCH38) is None
+
+
+async def test_several_at_once_are_several_connections_and_no_more(
+    upstream: LoopbackCatalog, kept: CatalogPlace
+) -> None:
+    upstream.delay = 0.02
+    await pull(kept, sorted(upstream.scores))
+    assert 2 <= upstream.most_busy <= 4
+
+
+async def test_progress_is_told_to_the_end(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    heard: list[tuple[str, int, int]] = []
+    await pull(kept, sorted(upstream.scores), progress=lambda *told: heard.append(told))
+    assert heard == [("scoring files", done, 6) for done in range(1, 7)]
+
+
+async def test_an_id_that_the_catalogue_does_not_know_is_refused(kept: CatalogPlace) -> None:
+    with pytest.raises(ScoreUnknown, match="PGS999999"):
+        await pull(kept, ["PGS000001", "PGS999999"])
+
+
+async def test_offline_nothing_is_brought(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    with pytest.raises(CatalogOffline, match="scoring files"):
+        await pull(replace(kept, offline=True), ["PGS000001"])
+    assert upstream.count() == 0
