@@ -109,7 +109,7 @@ async def _accessed(settings: ClusterSettings, clock: Clock, shell: Shell) -> Ac
         settings=settings,
         shell=shell,
         clock=clock,
-        cluster=Cluster(shell, clock, name=settings.slurm_cluster),
+        cluster=Cluster(shell, clock, name=settings.slurm_cluster, was_reached=True),
         watcher=Watcher(shell, clock, name=settings.slurm_cluster, pace=settings.pace),
         base=PurePosixPath(found[1]),
     )

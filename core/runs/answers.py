@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,14 @@ from sluiceway.core.errors import RunFailed
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.runs.function import answer_of, has_returned
 from sluiceway.core.runs.receipt import Output, RunReceipt, tail_of
+from sluiceway.core.runs.remains import manifest_of
 from sluiceway.core.slurm.job import EndingKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
+    from sluiceway.core.provenance.manifest import Manifest
     from sluiceway.core.runs.array import ArrayHost
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.host import Attempt
@@ -45,6 +47,15 @@ class Answer:
 def results_in(receipt: RunReceipt) -> dict[int, Output]:
     """Give the answers, by item, of those calls that returned; a damaged one is none."""
     return {number: each for number, each in _by_item(receipt.outputs).items() if _is_result(receipt.path(each), each)}
+
+
+def answers_before(receipt: RunReceipt | None, attempt: Attempt) -> tuple[Output, ...]:
+    """Give the answers of earlier attempts that still hold: results, and all of items that are not made again."""
+    if receipt is None:
+        return ()
+    again = {int(item) for element in attempt.elements for item in element.arguments}
+    results = results_in(receipt)
+    return tuple(each for number, each in _by_item(receipt.outputs).items() if number in results or number not in again)
 
 
 async def bring_answers(attempt: Attempt, endings: Mapping[int, Ending], host: ArrayHost) -> tuple[Output, ...]:
@@ -91,6 +102,16 @@ def array_receipt(
         peak_memory=max((each.peak_memory for each in outcomes if each.peak_memory is not None), default=None),
         cpu_seconds=None,
     )
+
+
+def array_manifest(attempt: Attempt, receipt: RunReceipt) -> Manifest:
+    """Say how the answers of this attempt came to be; those of earlier ones stand in their own manifests."""
+    inside = f"{attempt.folder.path.name}/"
+    made = tuple(
+        replace(each, name=each.name.removeprefix(inside)) for each in receipt.outputs if each.name.startswith(inside)
+    )
+    # The names are relative to the attempt's folder, not to a working directory in it.
+    return manifest_of(attempt.request, replace(receipt, outputs=made)).model_copy(update={"output_type": "array"})
 
 
 def answers_in(receipt: RunReceipt, n_items: int, failures: Mapping[int, RunFailed] | None = None) -> list[Answer]:

@@ -14,18 +14,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sluiceway.core.errors import SlurmRefused
 from sluiceway.core.events import tell
-from sluiceway.core.runs import run
+from sluiceway.core.registry.coalesce import leading
+from sluiceway.core.runs import callers, peers, run
 from sluiceway.core.runs.answers import (
     Answer,
+    answers_before,
     answers_in,
+    array_manifest,
     array_receipt,
     bring_answers,
     failures_of,
     results_in,
 )
+from sluiceway.core.runs.array_retries import next_elements
 from sluiceway.core.runs.host import JobHost, Waiting
-from sluiceway.core.runs.messages import Progress
+from sluiceway.core.runs.messages import LogLine, Progress
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import Element
 from sluiceway.core.runs.run import Ear, Line, Step, nobody
@@ -33,16 +38,21 @@ from sluiceway.core.slurm.job import Array, Ending
 from sluiceway.core.store.durable import content_of, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import PurePosixPath
 
+    from sluiceway.core.errors import RunFailed
+    from sluiceway.core.runs.array_retries import Chosen
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.function import Calls
     from sluiceway.core.runs.host import Attempt, News
     from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.receipt import Output
+    from sluiceway.core.runs.request import RunRequest
+    from sluiceway.core.runs.retries import Retries
     from sluiceway.core.runs.run import Heard, Runs
     from sluiceway.core.slurm.job import JobId
+    from sluiceway.core.slurm.usage import JobUsage
 
 
 log = logging.getLogger(__name__)
@@ -60,13 +70,29 @@ class ArrayHost(JobHost, Protocol):
         """Tell what becomes of each element; the last thing told of it is how it ended."""
 
     @abstractmethod
+    def follow_elements(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[tuple[int, News | Waiting | Ending]]:
+        """Tell what becomes of each element that has begun, and start none."""
+
+    async def used_by(
+        self,
+        folder: AttemptFolder,  # noqa: ARG002 - this machine keeps no accounts
+        elements: Sequence[int],  # noqa: ARG002
+    ) -> Mapping[int, JobUsage]:
+        """Give what elements that have ended were given and used, as far as anybody knows."""
+        return {}
+
+    @abstractmethod
     async def fetch_all(self, folder: AttemptFolder, files: Mapping[PurePosixPath, Output | None]) -> None:
         """Bring files of the attempt's folder to this machine's, and check those whose digest is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrays:
-    """Where arrays run, how many items an element has, how many elements there are at once, and who hears of them."""
+    """Where arrays run, how many items an element has, how many elements there are at once, and who hears of them.
+
+    Elements that fail for no reason of their own are tried again as often as `retries` allows. A `caller` that has a
+    name can be asked what it waits for (`core.runs.callers`).
+    """
 
     runs: Runs
     host: ArrayHost
@@ -74,6 +100,8 @@ class Arrays:
     pack: int = 1
     throttle: int | None = None
     heard: Callable[[Heard], Awaitable[None]] = nobody
+    retries: Retries | None = None
+    caller: str | None = None
 
     async def answers(self, calls: Calls) -> list[Answer]:
         """Make the calls that have no result yet, and give all answers in the order of the items."""
@@ -90,20 +118,64 @@ class Arrays:
     async def _part(self, calls: Calls) -> list[Answer]:
         """Make the calls of one array."""
         request = await asyncio.to_thread(calls.array_request)
+        with callers.waiting(self.runs, self.caller, request.key):
+            async with leading(request.key, self.runs.home) as lead:
+                answers = await self._made(request, calls)
+                receipt = await asyncio.to_thread(self.runs.receipt, self.runs.folder(request.key))
+                if receipt is not None:
+                    await peers.settle(lead, receipt)
+                return answers
+
+    async def _made(self, request: RunRequest, calls: Calls) -> list[Answer]:
+        """Make them, and those again that failed for no reason of their own."""
+        n_items, chosen = len(calls.items), None
+        failures: dict[int, RunFailed] = {}
+        receipt: RunReceipt | None = None
+        while True:
+            divide = self._dividing(calls, None if chosen is None else chosen.elements)
+            staged = await run.stage(request, runs=self.runs, host=self.host, place=self.place, divide=divide)
+            if isinstance(staged, RunReceipt):
+                return answers_in(staged, n_items, failures)
+            try:
+                job = await run.submit(staged, runs=self.runs, host=self.host)
+            except SlurmRefused as error:
+                if receipt is None:
+                    raise
+                # What they asked for is more than there is: how they failed before is what counts.
+                await self.heard(LogLine(text=str(error), level="warning"))
+                return answers_in(receipt, n_items, failures)
+            endings = await self._endings(staged, job)
+            receipt = await self._collect(staged, job, endings, n_items)
+            failures |= await asyncio.to_thread(failures_of, staged, endings)
+            chosen = await self._chosen(staged, endings)
+            if chosen is None:
+                return answers_in(receipt, n_items, failures)
+
+    def _dividing(
+        self, calls: Calls, again: tuple[Element, ...] | None
+    ) -> Callable[[AttemptFolder, RunReceipt | None], tuple[Element, ...]]:
+        """Give what divides calls into elements: those that are made again, or all calls that have no result."""
 
         def divide(folder: AttemptFolder, receipt: RunReceipt | None) -> tuple[Element, ...]:
             if run.intent_of(folder) is not None:
                 return elements_of(folder)
+            if again is not None:
+                return again
             done = {} if receipt is None else results_in(receipt)
             missing = [number for number in range(len(calls.items)) if number not in done]
             starts = range(0, len(missing), self.pack)
             return tuple(calls.element(missing[start : start + self.pack]) for start in starts)
 
-        staged = await run.stage(request, runs=self.runs, host=self.host, place=self.place, divide=divide)
-        if isinstance(staged, RunReceipt):
-            return answers_in(staged, len(calls.items))
-        job = await run.submit(staged, runs=self.runs, host=self.host)
-        return await self._collect(staged, job, await self._endings(staged, job), len(calls.items))
+        return divide
+
+    async def _chosen(self, attempt: Attempt, endings: Mapping[int, Ending]) -> Chosen | None:
+        """Give the elements that are tried again, and say why; none where there are none."""
+        if self.retries is None:
+            return None
+        chosen = await next_elements(attempt, endings, host=self.host, policy=self.retries)
+        if chosen is not None:
+            await self.heard(LogLine(text=chosen.again.why, level="warning"))
+        return chosen
 
     async def _endings(self, attempt: Attempt, job: JobId) -> dict[int, Ending]:
         """Wait until every element has ended."""
@@ -124,14 +196,15 @@ class Arrays:
         _done(Step.ENDED, attempt, elements=len(endings))
         return endings
 
-    async def _collect(self, attempt: Attempt, job: JobId, endings: Mapping[int, Ending], n_items: int) -> list[Answer]:
+    async def _collect(self, attempt: Attempt, job: JobId, endings: Mapping[int, Ending], n_items: int) -> RunReceipt:
         made = await bring_answers(attempt, endings, self.host)
         before = await asyncio.to_thread(self.runs.receipt, attempt.folder.run)
-        earlier = () if before is None else tuple((await asyncio.to_thread(results_in, before)).values())
+        earlier = await asyncio.to_thread(answers_before, before, attempt)
         receipt = await asyncio.to_thread(array_receipt, attempt, job, endings, (*earlier, *made), n_items)
         _done(Step.COLLECTED, attempt, outputs=len(made))
+        await run.seal(await asyncio.to_thread(array_manifest, attempt, receipt), attempt, runs=self.runs)
         await run.keep(receipt, attempt, runs=self.runs)
-        return answers_in(receipt, n_items, await asyncio.to_thread(failures_of, attempt, endings))
+        return receipt
 
 
 def _done(step: Step, attempt: Attempt, **figures: int) -> None:

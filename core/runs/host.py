@@ -38,14 +38,20 @@ class Attempt:
 
     def order(self, index: int | None = None) -> bytes:
         """Give the request as jobside reads it, for one element of an array or for all there is."""
-        checkpoint, folder, element = self.folder.run.checkpoint(self.since), self.folder, None
+        folder, element = self.folder, None
         if index is not None:
             folder, element = folder.element(index), self.elements[index]
-            # By what it does: its place in the array may be another one in the next attempt.
-            checkpoint /= digest_of_bytes(repr(element.arguments).encode())[-16:]
+        checkpoint = self.folder.run.checkpoint(self.since) / self.checkpoint(index)
         place = os.path.relpath(checkpoint, folder.path)
         return self.request.order(attempt=folder.number, element=element, checkpoint=place)
 
+
+    def checkpoint(self, index: int | None) -> str:
+        """Give the part of the checkpoint's folder that is an element's own; nothing where all of it is."""
+        if index is None:
+            return ""
+        # By what it does: its place in the array may be another one in the next attempt.
+        return digest_of_bytes(repr(self.elements[index].arguments).encode())[-16:]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
@@ -97,15 +103,20 @@ class JobHost(Protocol):
         """Tell what becomes of a job, from its first byte on; the last thing told is how it ended."""
 
     @abstractmethod
-    async def has_checkpoint(self, folder: AttemptFolder, since: int) -> bool:
-        """Whether attempts from that one on have left anything from which the next one can go on."""
+    async def has_checkpoint(self, folder: AttemptFolder, since: int, part: str = "") -> bool:
+        """Whether attempts from that one on have left anything, in this part, from which the next one can go on."""
 
     def asked(self, folder: AttemptFolder) -> Resources:  # noqa: ARG002 - this machine is asked for nothing
         """Give what an attempt that was staged asks for."""
         return Resources()
 
-    async def used(self, folder: AttemptFolder) -> JobUsage | None:  # noqa: ARG002 - nobody keeps accounts here
-        """Give what an attempt that has ended was given and used; none where nobody knows."""
+    async def used(
+        self,
+        folder: AttemptFolder,  # noqa: ARG002 - nobody keeps accounts here
+        *,
+        waits: bool = True,  # noqa: ARG002
+    ) -> JobUsage | None:
+        """Give what an attempt that has ended was given and used; none where nobody knows, or nobody knows yet."""
         return None
 
     @abstractmethod

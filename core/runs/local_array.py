@@ -83,6 +83,15 @@ class LocalArray(LocalJob, ArrayHost):
         finally:
             running.cancel()
 
+    async def follow_elements(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[Seen]:  # noqa: ARG002
+        """Tell what becomes of each element in turn, of those that have begun by then."""
+        for index in range(len(await asyncio.to_thread(elements_of, folder))):
+            element = folder.element(index)
+            started = await self.find(element)
+            if started is not None:
+                async for each in self.watch(element, started):
+                    yield index, each
+
     async def cancel(self, folder: AttemptFolder, job: JobId) -> None:
         """End an element, or all of them; none of those that wait starts any more."""
         elements = await asyncio.to_thread(elements_of, folder)

@@ -105,9 +105,9 @@ class LocalJob(JobHost):
             follow.close()
         yield await asyncio.to_thread(_ending, folder, job)
 
-    async def has_checkpoint(self, folder: AttemptFolder, since: int) -> bool:
-        """Whether attempts from that one on have left anything from which the next one can go on."""
-        place = Path(folder.run.checkpoint(since))
+    async def has_checkpoint(self, folder: AttemptFolder, since: int, part: str = "") -> bool:
+        """Whether attempts from that one on have left anything, in this part, from which the next one can go on."""
+        place = Path(folder.run.checkpoint(since) / part)
         return await asyncio.to_thread(lambda: place.is_dir() and any(place.iterdir()))
 
     async def cancel(self, folder: AttemptFolder, job: JobId) -> None:

@@ -55,6 +55,8 @@ class RunReceipt:
     value: Any = None
     retry: str | None = None
     messages: tuple[Message, ...] = ()
+    warnings: tuple[str, ...] = ()
+    usage: dict[str, Any] | None = None
 
     @property
     def succeeded(self) -> bool:

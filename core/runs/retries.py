@@ -16,7 +16,7 @@ import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sluiceway.core.events import tell
 from sluiceway.core.slurm.job import EndingKind
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.host import JobHost
     from sluiceway.core.runs.receipt import RunReceipt
+    from sluiceway.core.slurm.usage import JobUsage
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T", Memory, timedelta)
+
+_GAVE_UP = (EndingKind.FAILED, EndingKind.KILLED)
 _BOUNDS = {
     EndingKind.OUT_OF_MEMORY: 3,
     EndingKind.TIMEOUT: 3,
@@ -90,6 +94,19 @@ class Change:
             wished["exclude"] = _with_node(asked.exclude, self.exclude)
         return Resources.model_validate(wished)
 
+    def joined(self, other: Change) -> Change:
+        """Give the change that is enough for both.
+
+        >>> str(Change(memory=Memory(400)).joined(Change(memory=Memory(200), exclude="node1")))
+        'memory 400M, not on node1'
+        """
+        return Change(
+            memory=_larger(self.memory, other.memory),
+            memory_per_cpu=_larger(self.memory_per_cpu, other.memory_per_cpu),
+            time=_larger(self.time, other.time),
+            exclude=self.exclude if other.exclude is None else _with_node(self.exclude, other.exclude),
+        )
+
     def __str__(self) -> str:
         """Say what is different; as it was, where nothing is."""
         told = [
@@ -107,17 +124,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """There is another attempt: which, why, after which others, and what it asks for."""
+    """There is another attempt: which, why, after which others, and what it asks for.
+
+    Of an array, `items` says for which of its items that is so, and after which failures of each.
+    """
 
     attempt: int
     causes: tuple[EndingKind, ...]
     change: Change
     why: str
+    items: Mapping[int, tuple[EndingKind, ...]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Write it down."""
         change = {name: _shown(getattr(self.change, name)) for name in Change.__slots__}
         fields = {"attempt": self.attempt, "causes": self.causes, "change": change, "why": self.why}
+        if self.items:
+            fields["items"] = dict(self.items)
         return json.dumps(fields, indent=1).encode()
 
     @classmethod
@@ -131,7 +154,8 @@ class Again:
             exclude=given.get("exclude"),
         )
         causes = tuple(map(EndingKind, fields["causes"]))
-        return cls(attempt=fields["attempt"], causes=causes, change=change, why=fields["why"])
+        items = {int(item): tuple(map(EndingKind, each)) for item, each in fields.get("items", {}).items()}
+        return cls(attempt=fields["attempt"], causes=causes, change=change, why=fields["why"], items=items)
 
 
 def decide(policy: Retries, failed: Failed, causes: Sequence[EndingKind], before: Change) -> Change | str:
@@ -210,6 +234,11 @@ def _with_node(known: str | None, nodes: str) -> str:
     return ",".join([known, *missing])
 
 
+def _larger(one: T | None, other: T | None) -> T | None:
+    known = [each for each in (one, other) if each is not None]
+    return max(known, default=None)
+
+
 def _shown(value: Memory | timedelta | str | None) -> str | None:
     if value is None or isinstance(value, str):
         return value
@@ -253,14 +282,23 @@ async def next_attempt(receipt: RunReceipt, *, folder: AttemptFolder, host: JobH
 async def _failed(receipt: RunReceipt, *, folder: AttemptFolder, host: JobHost) -> Failed:
     """Gather what is known of an attempt that failed, as far as its kind needs it."""
     kind, asked = receipt.ending, await asyncio.to_thread(host.asked, folder)
-    was_warned = kind in (EndingKind.FAILED, EndingKind.KILLED) and await asyncio.to_thread(_was_warned, folder)
-    if kind not in _BOUNDS and not was_warned:
+    may_be = await asyncio.to_thread(may_be_retried, kind, folder)
+    if not may_be:
         return Failed(kind=kind, asked=asked)
     has_checkpoint = await host.has_checkpoint(folder, await asyncio.to_thread(since, folder))
-    if was_warned and has_checkpoint:
+    return failed(kind, asked, await host.used(folder), has_checkpoint=has_checkpoint)
+
+
+def may_be_retried(kind: EndingKind, folder: AttemptFolder) -> bool:
+    """Whether it may be that an attempt, or an element, that ended so is tried again: more is to be asked of it."""
+    return kind in _BOUNDS or (kind in _GAVE_UP and _was_warned(folder))
+
+
+def failed(kind: EndingKind, asked: Resources, used: JobUsage | None, *, has_checkpoint: bool) -> Failed:
+    """Put together what is known of an attempt, or an element, that may be tried again."""
+    if kind in _GAVE_UP and has_checkpoint:
         # It was told that its time is short, wrote its checkpoint and gave up, with whatever exit code.
         kind = EndingKind.TIMEOUT
-    used = await host.used(folder)
     if used is None:
         return Failed(kind=kind, asked=asked, has_checkpoint=has_checkpoint)
     is_one = not set(used.nodes) & set(",[")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.request import Element, RunRequest
     from sluiceway.core.runs.retries import Retries
+    from sluiceway.core.provenance.manifest import Manifest
     from sluiceway.core.slurm.job import JobId
 
 log = logging.getLogger(__name__)
@@ -201,9 +202,10 @@ async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost
     """Bring home what an attempt made, and write the receipt, whether it succeeded or not."""
     remains = await gather(attempt, ending, host=host)
     _done(Step.COLLECTED, attempt.folder, outputs=len(remains.outputs))
-    receipt = receipt_of(attempt, ending, remains)
-    sealed = manifest_of(attempt.request, receipt)
-    await asyncio.to_thread(ledger_here(runs.clock).enter, sealed, Path(attempt.folder.path))
+    # Who waits for accounting waits for nothing that matters here: what it does not know yet is left out.
+    used = await host.used(attempt.folder, waits=False)
+    receipt = replace(receipt_of(attempt, ending, remains), usage=None if used is None else used.as_json())
+    await seal(await asyncio.to_thread(manifest_of, attempt.request, receipt), attempt, runs=runs)
     await keep(receipt, attempt, runs=runs)
     return receipt
 
@@ -222,6 +224,11 @@ async def cancel(folder: AttemptFolder, job: JobId, *, runs: Runs, host: JobHost
     """End a job, and come back when it has ended; the same request then starts a new attempt."""
     wanted = {"wanted": runs.clock.now().isoformat()}
     await asyncio.to_thread(write_whole, Path(folder.cancelled), json.dumps(wanted).encode())
+async def seal(manifest: Manifest, attempt: Attempt, *, runs: Runs) -> None:
+    """Enter into the ledger how what an attempt made came to be."""
+    await asyncio.to_thread(ledger_here(runs.clock).enter, manifest, Path(attempt.folder.path))
+
+
     await host.cancel(folder, job)
     ended = {**wanted, "ended": runs.clock.now().isoformat()}
     await asyncio.to_thread(write_whole, Path(folder.cancelled), json.dumps(ended).encode())

@@ -15,12 +15,12 @@ from sluiceway.core.events import tell
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.array import ArrayHost, keep_elements, kept_elements
-from sluiceway.core.runs.slurm_job import SlurmJob, told_by
+from sluiceway.core.runs.slurm_job import ACCOUNT_TRIES, PAUSE, SlurmJob, told_by
 from sluiceway.core.slurm.job import Array
-from sluiceway.core.slurm.watched import Ended
+from sluiceway.core.slurm.watched import Ended, StateSeen, Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath
 
     from sluiceway.core.runs.access import Access
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.host import Attempt, News, Waiting
     from sluiceway.core.runs.receipt import Output
     from sluiceway.core.slurm.job import Ending, JobId, JobSpec
+    from sluiceway.core.slurm.parse import Unreachable
     from sluiceway.core.slurm.resources import Resources
+    from sluiceway.core.slurm.usage import JobUsage
+    from sluiceway.core.slurm.watched import Change
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +78,36 @@ class SlurmArray(SlurmJob, ArrayHost):
 
     async def watch_elements(self, attempt: Attempt, job: JobId) -> AsyncIterator[tuple[int, News | Waiting | Ending]]:
         """Tell what becomes of each element, from its first byte on, and then how it ended."""
-        async with aclosing(self._access.watcher.follow(self.spec(attempt.folder), job)) as changes:
+        async for each in self.follow_elements(attempt.folder, job):
+            yield each
+
+    async def follow_elements(
+        self, folder: AttemptFolder, job: JobId
+    ) -> AsyncIterator[tuple[int, News | Waiting | Ending]]:
+        """Tell what becomes of each element; a limit on the time in the queue holds while somebody listens."""
+        throttle = (await asyncio.to_thread(kept_elements, folder))["throttle"]
+        follow = self._access.watcher.follow(self.spec(folder), job)
+        async with self.patience(folder, job) as patience, aclosing(follow) as changes:
             async for change in changes:
-                seen = told_by(change, attempt.folder)
+                if throttle is not None and not _is_waiting(change):
+                    # The others wait for this one by our own wish.
+                    patience.forget_the_limit()
+                seen = told_by(change, folder)
                 whose = change.ending.job if isinstance(change, Ended) else change.job
                 if seen is not None and whose.task is not None:
-                    yield whose.task, seen
+                    yield whose.task, patience.judge(seen)
+
+    async def used_by(self, folder: AttemptFolder, elements: Sequence[int]) -> Mapping[int, JobUsage]:
+        """Ask accounting what elements that have ended were given and used; it may know a little later."""
+        job = await self.find(folder)
+        wanted = {} if job is None else {job.element(index): index for index in elements}
+        told: dict[JobId, JobUsage] | Unreachable = {}
+        for _ in range(ACCOUNT_TRIES):
+            told = await self._access.cluster.usage(*wanted)
+            if isinstance(told, dict) and len(told) == len(wanted):
+                break
+            await self._access.clock.sleep(PAUSE)
+        return {wanted[each]: used for each, used in told.items()} if isinstance(told, dict) else {}
 
     async def fetch_all(self, folder: AttemptFolder, files: Mapping[PurePosixPath, Output | None]) -> None:
         """Bring files, many at a time, and check them; what is not there, or not what was made, is left out."""
@@ -97,6 +124,10 @@ class SlurmArray(SlurmJob, ArrayHost):
             await self._transfer.bring(source, target, digest=output.digest)
         except TransferFailed as error:
             tell(log, "answer lost", level=logging.WARNING, because=str(error))
+
+
+def _is_waiting(change: Change) -> bool:
+    return isinstance(change, Unanswered) or (isinstance(change, StateSeen) and change.state.is_waiting)
 
 
 def _batches(files: Mapping[PurePosixPath, Output | None]) -> Iterator[list[PurePosixPath]]:

@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -52,10 +52,10 @@ log = logging.getLogger(__name__)
 KEPT = "inputs"
 """The folder of inputs that are kept by content, below the base."""
 _THROTTLES = "throttles"
-_ACCOUNT_TRIES = 10
+ACCOUNT_TRIES = 10
 _LOOK_INSIDE: LiteralString = 'cd -- "$1" 2>/dev/null && [ -n "$(ls -A)" ] && echo @found; echo @end'
 _SMALL, _ALL_SMALL = 1 << 18, 1 << 22
-_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
+PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
 
 
 class SlurmJob(JobHost):
@@ -79,10 +79,13 @@ class SlurmJob(JobHost):
         _, large = _sorted_by_size(attempt)
         await self._transfer.keep(large.values(), self.base / KEPT)
 
+        if attempt.request.runtime is not None:
+            activation = await provision.at_cluster(attempt.request.runtime, self._access, self._asked.partition)
+            await asyncio.to_thread(write_whole, Path(attempt.folder.activation), activation.document())
     async def find(self, folder: AttemptFolder) -> JobId | None:
         """Give the attempt's job: from this machine's folder, else from Slurm; none where it was never submitted."""
         written = await asyncio.to_thread(_written_job, folder)
-        pause = _PAUSE
+        pause = PAUSE
         while written is None:
             match await self._access.cluster.find(folder.token):
                 case Known(job):
@@ -139,15 +142,19 @@ class SlurmJob(JobHost):
     async def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
         """Tell what becomes of the job, from its first byte on, and then how it ended."""
         limit = self.asked(folder).queue_limit
+        follow = self._access.watcher.follow(self.spec(folder), job)
+        async with self.patience(folder, job) as patience, aclosing(follow) as changes:
+            async for change in changes:
+                seen = told_by(change, folder)
+                if seen is not None:
+                    yield patience.judge(seen)
+
+    @asynccontextmanager
+    async def patience(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[Patience]:
+        """Let the job wait in the queue for as long as it may while a block lasts, and then give it up."""
         giving_up = None if limit is None else asyncio.create_task(self._give_up(folder, job, limit))
         try:
-            async with aclosing(self._access.watcher.follow(self.spec(folder), job)) as changes:
-                async for change in changes:
-                    seen = told_by(change, folder)
-                    if isinstance(seen, Ending) and giving_up is not None and giving_up.done():
-                        seen = _given_up(seen, limit)
-                    if seen is not None:
-                        yield seen
+            yield Patience(limit, giving_up)
         finally:
             if giving_up is not None:
                 giving_up.cancel()
@@ -161,7 +168,7 @@ class SlurmJob(JobHost):
 
     async def _ask_slurm(self, command: Command) -> Completed:
         """Run a command of Slurm's that may be repeated, until its daemons answer."""
-        pause = _PAUSE
+        pause = PAUSE
         while True:
             done = await self._transfer.ask(command)
             said = done.stderr.decode(errors="replace").strip()
@@ -181,21 +188,24 @@ class SlurmJob(JobHost):
         again = kept_change(folder)
         return self._asked if again is None else again.change.on(self._asked)
 
-    async def used(self, folder: AttemptFolder) -> JobUsage | None:
+    async def used(self, folder: AttemptFolder, *, waits: bool = True) -> JobUsage | None:
         """Ask accounting what an attempt that has ended was given and used; it may know a little later."""
         job = await asyncio.to_thread(_written_job, folder)
         if job is None:
             return None
-        for _ in range(_ACCOUNT_TRIES):
+        if not waits:
+            told = await self._access.cluster.usage(job)
+            return told.get(job) if isinstance(told, dict) else None
+        for _ in range(ACCOUNT_TRIES):
             told = await self._access.cluster.usage(job)
             if isinstance(told, dict) and told:
                 return told[job]
-            await self._access.clock.sleep(_PAUSE)
+            await self._access.clock.sleep(PAUSE)
         return None
 
-    async def has_checkpoint(self, folder: AttemptFolder, since: int) -> bool:
-        """Whether attempts from that one on have left anything from which the next one can go on."""
-        place = folder.at(self.base).run.checkpoint(since)
+    async def has_checkpoint(self, folder: AttemptFolder, since: int, part: str = "") -> bool:
+        """Whether attempts from that one on have left anything, in this part, from which the next one can go on."""
+        place = folder.at(self.base).run.checkpoint(since) / part
         done = await self._transfer.ask(Command.script(_LOOK_INSIDE, str(place)))
         return "@found" in done.text.splitlines()
 
@@ -247,6 +257,30 @@ class SlurmJob(JobHost):
 
 def told_by(change: Change, folder: AttemptFolder) -> News | Waiting | Ending | None:
     """Give what a change of a job is to whoever watches its attempt; a mere state goes to the log alone."""
+class Patience:
+    """With the time that a job spends in the queue, where that has a limit."""
+
+    def __init__(self, limit: timedelta | None, giving_up: asyncio.Task[None] | None) -> None:
+        """Know of the task that waits so long, and gives the job up."""
+        self._limit, self._giving_up = limit, giving_up
+
+    def forget_the_limit(self) -> None:
+        """Give nothing up any more."""
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+
+    def judge(self, seen: News | Waiting | Ending) -> News | Waiting | Ending:
+        """Say of a job that was cancelled before it ran why that was."""
+        if not isinstance(seen, Ending) or seen.kind is not EndingKind.CANCELLED or seen.outcome is not None:
+            return seen
+        if self._limit is None or self._giving_up is None:
+            return seen
+        if not self._giving_up.done() or self._giving_up.cancelled():
+            return seen
+        waited = f"it had waited in the queue for {format_walltime(self._limit)}, which is as long as it may"
+        return replace(seen, evidence=f"{waited}; {seen.evidence}")
+
+
     match change:
         case LogGrew(stream=stream, content=content):
             return News(**{stream: content})
@@ -307,14 +341,6 @@ def _submitted(folder: AttemptFolder) -> datetime | None:
     """Read when the job was submitted, as this machine's clock had it."""
     written = json.loads(content_of(Path(folder.job)) or b"{}")
     return datetime.fromisoformat(written["at"]) if "at" in written else None
-
-
-def _given_up(ending: Ending, limit: timedelta | None) -> Ending:
-    """Say of a job that was cancelled before it ran why that was."""
-    if ending.kind is not EndingKind.CANCELLED or ending.outcome is not None or limit is None:
-        return ending
-    waited = f"it had waited in the queue for {format_walltime(limit)}, which is as long as it may"
-    return replace(ending, evidence=f"{waited}; {ending.evidence}")
 
 
 def _declared(folder: AttemptFolder, name: PurePosixPath) -> str | None:

@@ -73,12 +73,15 @@ class _Look:
 class Cluster:
     """One user's way to one Slurm: over a shell that reaches a machine with its commands."""
 
-    def __init__(self, shell: Shell, clock: Clock, *, name: str = "") -> None:
-        """Use a shell; a name is that of one cluster among several behind the same commands (sbatch -M)."""
+    def __init__(self, shell: Shell, clock: Clock, *, name: str = "", was_reached: bool = False) -> None:
+        """Use a shell; a name is that of one cluster among several behind the same commands (sbatch -M).
+
+        A machine that has answered before is waited for; one that never has may be a wrong name.
+        """
         self._shell = shell
         self._clock = clock
         self._name = name
-        self._was_reached = False
+        self._was_reached = was_reached
 
     @property
     def shell(self) -> Shell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,21 @@ class JobUsage:
     def memory_efficiency(self) -> float | None:
         """How much of the memory was used at the peak of any one step; none where either is unknown."""
         return self.peak_memory / self.memory if self.peak_memory is not None and self.memory else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON has it: seconds, bytes, and shares from 0 to 1."""
+        return {
+            "elapsed_seconds": self.elapsed.total_seconds(),
+            "waited_seconds": None if self.waited is None else self.waited.total_seconds(),
+            "cpus": self.cpus,
+            "cpu_seconds": self.cpu_time.total_seconds(),
+            "cpu_efficiency": self.cpu_efficiency,
+            "memory_bytes": self.memory,
+            "peak_memory_bytes": self.peak_memory,
+            "memory_efficiency": self.memory_efficiency,
+            "gpus": self.gpus,
+            "nodes": self.nodes,
+        }
 
 
 def usage_of(rows: Sequence[AccountRow], job: JobId) -> JobUsage | None:

@@ -104,6 +104,11 @@ def counted_slowly(path: str, number: int) -> int:
     return counted(path, number)
 
 
+def slowly(number: int) -> int:
+    time.sleep(5)
+    return number
+
+
 def odd_once(path: str, number: int) -> int:
     """Raise for an odd number the first time."""
     counted(path, number)
