@@ -45,13 +45,13 @@ class Attempt:
         place = os.path.relpath(checkpoint, folder.path)
         return self.request.order(attempt=folder.number, element=element, checkpoint=place)
 
-
     def checkpoint(self, index: int | None) -> str:
         """Give the part of the checkpoint's folder that is an element's own; nothing where all of it is."""
         if index is None:
             return ""
         # By what it does: its place in the array may be another one in the next attempt.
         return digest_of_bytes(repr(self.elements[index].arguments).encode())[-16:]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:

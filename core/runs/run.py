@@ -34,11 +34,11 @@ from sluiceway.core.store.lock import exclusive
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from sluiceway.core.provenance.manifest import Manifest
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.request import Element, RunRequest
     from sluiceway.core.runs.retries import Retries
-    from sluiceway.core.provenance.manifest import Manifest
     from sluiceway.core.slurm.job import JobId
 
 log = logging.getLogger(__name__)
@@ -210,6 +210,11 @@ async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost
     return receipt
 
 
+async def seal(manifest: Manifest, attempt: Attempt, *, runs: Runs) -> None:
+    """Enter into the ledger how what an attempt made came to be."""
+    await asyncio.to_thread(ledger_here(runs.clock).enter, manifest, Path(attempt.folder.path))
+
+
 async def keep(receipt: RunReceipt, attempt: Attempt, *, runs: Runs) -> None:
     """Write the receipt of an attempt, unless a newer one has its receipt."""
     async with runs.alone(attempt.folder.run):
@@ -224,11 +229,6 @@ async def cancel(folder: AttemptFolder, job: JobId, *, runs: Runs, host: JobHost
     """End a job, and come back when it has ended; the same request then starts a new attempt."""
     wanted = {"wanted": runs.clock.now().isoformat()}
     await asyncio.to_thread(write_whole, Path(folder.cancelled), json.dumps(wanted).encode())
-async def seal(manifest: Manifest, attempt: Attempt, *, runs: Runs) -> None:
-    """Enter into the ledger how what an attempt made came to be."""
-    await asyncio.to_thread(ledger_here(runs.clock).enter, manifest, Path(attempt.folder.path))
-
-
     await host.cancel(folder, job)
     ended = {**wanted, "ended": runs.clock.now().isoformat()}
     await asyncio.to_thread(write_whole, Path(folder.cancelled), json.dumps(ended).encode())

@@ -79,9 +79,6 @@ class SlurmJob(JobHost):
         _, large = _sorted_by_size(attempt)
         await self._transfer.keep(large.values(), self.base / KEPT)
 
-        if attempt.request.runtime is not None:
-            activation = await provision.at_cluster(attempt.request.runtime, self._access, self._asked.partition)
-            await asyncio.to_thread(write_whole, Path(attempt.folder.activation), activation.document())
     async def find(self, folder: AttemptFolder) -> JobId | None:
         """Give the attempt's job: from this machine's folder, else from Slurm; none where it was never submitted."""
         written = await asyncio.to_thread(_written_job, folder)
@@ -141,7 +138,6 @@ class SlurmJob(JobHost):
 
     async def watch(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[News | Waiting | Ending]:
         """Tell what becomes of the job, from its first byte on, and then how it ended."""
-        limit = self.asked(folder).queue_limit
         follow = self._access.watcher.follow(self.spec(folder), job)
         async with self.patience(folder, job) as patience, aclosing(follow) as changes:
             async for change in changes:
@@ -152,6 +148,7 @@ class SlurmJob(JobHost):
     @asynccontextmanager
     async def patience(self, folder: AttemptFolder, job: JobId) -> AsyncIterator[Patience]:
         """Let the job wait in the queue for as long as it may while a block lasts, and then give it up."""
+        limit = self.asked(folder).queue_limit
         giving_up = None if limit is None else asyncio.create_task(self._give_up(folder, job, limit))
         try:
             yield Patience(limit, giving_up)
@@ -255,8 +252,6 @@ class SlurmJob(JobHost):
         return files
 
 
-def told_by(change: Change, folder: AttemptFolder) -> News | Waiting | Ending | None:
-    """Give what a change of a job is to whoever watches its attempt; a mere state goes to the log alone."""
 class Patience:
     """With the time that a job spends in the queue, where that has a limit."""
 
@@ -281,6 +276,8 @@ class Patience:
         return replace(seen, evidence=f"{waited}; {seen.evidence}")
 
 
+def told_by(change: Change, folder: AttemptFolder) -> News | Waiting | Ending | None:
+    """Give what a change of a job is to whoever watches its attempt; a mere state goes to the log alone."""
     match change:
         case LogGrew(stream=stream, content=content):
             return News(**{stream: content})
