@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sluiceway.core.genetics.genotypes import open_genotypes, unreadable
+from sluiceway.core.genetics.genotypes import unreadable
 from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.samples import FEMALE, MALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import pgenlib
     from numpy.typing import NDArray
 
     from sluiceway.core.genetics.panel import Panel
 
-    Told = Callable[[int, int], None]
     Flags = NDArray[np.bool_]
 
-_AT_ONCE: Final = 4096
+_AT_ONCE: Final = 16_384
 _DOSAGES_AT_ONCE: Final = 4_000_000
 """Dosages in memory at a time."""
 
@@ -47,12 +45,7 @@ class _Group:
 
 
 def measure(
-    panel: Panel,
-    offsets: NDArray[np.uintp] | None,
-    entries: Entries,
-    tell: Told | None = None,
-    *,
-    as_dosages: bool = False,
+    panel: Panel, reader: pgenlib.PgenReader, entries: Entries, *, as_dosages: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
     """Give the ALT frequency of each entry, NaN where nobody who counts is called, and its missing calls.
 
@@ -60,21 +53,24 @@ def measure(
     left out on X and Y. Missing calls are counted among everybody, women on Y as well. A heterozygous call where there
     is one copy counts one half. Of rows with one ALT allele, dosages count as they are where they are asked for; where
     there are several, whole genotypes do.
+
+    Args:
+        panel: The panel.
+        reader: Reads its genotypes, of everybody, which it is left to do.
+        entries: What is to be measured.
+        as_dosages: Whether dosages are asked for.
     """
     count_plain = _count_dosages if as_dosages else _count_plain
     frequency = np.full(entries.variant.size, np.nan)
     missing = np.zeros(entries.variant.size, np.uint32)
-    done = 0
     for ploidy in Ploidy:
-        groups = _groups(panel, ploidy)
         for several, count in ((False, count_plain), (True, _count_several)):
             rows = np.flatnonzero((entries.ploidy == ploidy) & (entries.multiallelic == several))
+            if not rows.size:
+                continue
             rows = rows[np.lexsort((entries.allele[rows], entries.variant[rows]))]
-            for part in count(panel, offsets, entries, rows, groups) if rows.size else ():
+            for part in count(panel, reader, entries, rows, _groups(panel, ploidy)):
                 frequency[part.rows], missing[part.rows] = part.frequency, part.missing
-                done += part.rows.size
-                if tell is not None:
-                    tell(done, entries.variant.size)
     return frequency, missing
 
 
@@ -100,85 +96,78 @@ def _frequency(copies: NDArray[np.float64], called: NDArray[np.float64]) -> NDAr
 
 
 def _count_plain(
-    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
+    panel: Panel, reader: pgenlib.PgenReader, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
 ) -> Iterator[_Part]:
-    """Count rows with one ALT allele; pgenlib counts without unpacking genotypes."""
-    with ExitStack() as stack:
-        everybody = stack.enter_context(open_genotypes(panel, offsets))
-        readers = [
-            (
-                each.weight,
-                everybody
-                if each.people.all()
-                else stack.enter_context(
-                    open_genotypes(panel, offsets, people=np.flatnonzero(each.people).astype(np.uint32))
-                ),
-            )
-            for each in groups
-            if each.people.any()
-        ]
-        for first in range(0, rows.size, _AT_ONCE):
-            part = rows[first : first + _AT_ONCE]
-            variants = entries.variant[part]
-            whole = _counts(panel, everybody, variants)
-            copies, called = np.zeros(part.size), np.zeros(part.size)
-            for weight, reader in readers:
-                counts = whole if reader is everybody else _counts(panel, reader, variants)
-                copies += weight * (counts[:, 1] + 2.0 * counts[:, 2])
-                called += weight * counts[:, :3].sum(axis=1)
-            yield _Part(rows=part, frequency=_frequency(copies, called), missing=whole[:, 3])
+    """Count rows with one ALT allele; pgenlib counts without unpacking genotypes.
+
+    One reader counts one group after another: each reader has an index of its own, of nine bytes for each variant.
+    """
+    for first in range(0, rows.size, _AT_ONCE):
+        part = rows[first : first + _AT_ONCE]
+        variants = entries.variant[part]
+        whole = _counts(panel, reader, variants)
+        copies, called = np.zeros(part.size), np.zeros(part.size)
+        for each in groups:
+            if not each.people.any():
+                continue
+            counts = whole if each.people.all() else _counts(panel, reader, variants, of=each.people)
+            copies += each.weight * (counts[:, 1] + 2.0 * counts[:, 2])
+            called += each.weight * counts[:, :3].sum(axis=1)
+        yield _Part(rows=part, frequency=_frequency(copies, called), missing=whole[:, 3])
 
 
 def _count_dosages(
-    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
+    panel: Panel, reader: pgenlib.PgenReader, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
 ) -> Iterator[_Part]:
     """Add up dosages of rows with one ALT allele; they are whole multiples of a power of two, so no bit is lost."""
     weights = np.zeros(panel.samples.n)
     for each in groups:
         weights += each.weight * each.people
     step = max(_DOSAGES_AT_ONCE // panel.samples.n, 1)
-    with open_genotypes(panel, offsets) as reader:
-        for first in range(0, rows.size, step):
-            part = rows[first : first + step]
-            dosages = np.empty((part.size, panel.samples.n), np.float32)
-            _read_dosages(panel, reader, entries.variant[part], dosages)
-            is_called = dosages >= 0
-            copies = np.where(is_called, dosages, 0) @ weights
-            missing = (panel.samples.n - is_called.sum(axis=1)).astype(np.uint32)
-            yield _Part(rows=part, frequency=_frequency(copies, is_called @ weights), missing=missing)
+    for first in range(0, rows.size, step):
+        part = rows[first : first + step]
+        dosages = np.empty((part.size, panel.samples.n), np.float32)
+        _read_dosages(panel, reader, entries.variant[part], dosages)
+        is_called = dosages >= 0
+        copies = np.where(is_called, dosages, 0) @ weights
+        missing = (panel.samples.n - is_called.sum(axis=1)).astype(np.uint32)
+        yield _Part(rows=part, frequency=_frequency(copies, is_called @ weights), missing=missing)
 
 
-def _counts(panel: Panel, reader: pgenlib.PgenReader, variants: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Give how many people have none, one, two ALT alleles, and no call, in four columns."""
+def _counts(
+    panel: Panel, reader: pgenlib.PgenReader, variants: NDArray[np.uint32], *, of: Flags | None = None
+) -> NDArray[np.uint32]:
+    """Give how many people, of all or of these, have none, one, two ALT alleles, and no call, in four columns."""
     counts = np.empty((variants.size, 4), np.uint32)
     try:
+        reader.change_sample_subset(None if of is None else np.flatnonzero(of).astype(np.uint32))
         for variant, out in zip(variants.tolist(), counts, strict=True):
             reader.count(variant, out)
+        reader.change_sample_subset(None)
     except RuntimeError as error:
         raise unreadable(panel.genotypes, error) from error
     return counts
 
 
 def _count_several(
-    panel: Panel, offsets: NDArray[np.uintp] | None, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
+    panel: Panel, reader: pgenlib.PgenReader, entries: Entries, rows: NDArray[np.intp], groups: list[_Group]
 ) -> Iterator[_Part]:
     """Count rows with several ALT alleles; pgenlib's own count knows REF and not REF only."""
     pairs, read = np.empty(2 * panel.samples.n, np.int32), None
-    with open_genotypes(panel, offsets) as reader:
-        for first in range(0, rows.size, _AT_ONCE):
-            part = rows[first : first + _AT_ONCE]
-            frequency, missing = np.full(part.size, np.nan), np.zeros(part.size, np.uint32)
-            for at, row in enumerate(part):
-                if entries.variant[row] != read:
-                    read = entries.variant[row]
-                    _read_alleles(panel, reader, int(read), pairs)
-                is_called = pairs[::2] >= 0
-                has = (pairs == entries.allele[row]).reshape(-1, 2).sum(axis=1)
-                copies = sum(each.weight * has[each.people].sum() for each in groups)
-                called = sum(each.weight * is_called[each.people].sum() for each in groups)
-                frequency[at] = copies / (2 * called) if called else np.nan
-                missing[at] = is_called.size - is_called.sum()
-            yield _Part(rows=part, frequency=frequency, missing=missing)
+    for first in range(0, rows.size, _AT_ONCE):
+        part = rows[first : first + _AT_ONCE]
+        frequency, missing = np.full(part.size, np.nan), np.zeros(part.size, np.uint32)
+        for at, row in enumerate(part):
+            if entries.variant[row] != read:
+                read = entries.variant[row]
+                _read_alleles(panel, reader, int(read), pairs)
+            is_called = pairs[::2] >= 0
+            has = (pairs == entries.allele[row]).reshape(-1, 2).sum(axis=1)
+            copies = sum(each.weight * has[each.people].sum() for each in groups)
+            called = sum(each.weight * is_called[each.people].sum() for each in groups)
+            frequency[at] = copies / (2 * called) if called else np.nan
+            missing[at] = is_called.size - is_called.sum()
+        yield _Part(rows=part, frequency=frequency, missing=missing)
 
 
 def _read_dosages(

@@ -31,15 +31,12 @@ MISSING: Final = -9
 """What stands where nobody was called."""
 
 
-def open_genotypes(
-    panel: Panel, offsets: NDArray[np.uintp] | None, *, people: NDArray[np.uint32] | None = None
-) -> pgenlib.PgenReader:
+def open_genotypes(panel: Panel, offsets: NDArray[np.uintp] | None) -> pgenlib.PgenReader:
     """Open a panel's genotypes.
 
     Args:
         panel: The panel.
         offsets: Where each row's alleles begin; needed where a row has several ALT alleles.
-        people: The places of the people to read, in order; otherwise everybody.
     """
     try:
         return pgenlib.PgenReader(
@@ -47,7 +44,6 @@ def open_genotypes(
             raw_sample_ct=panel.samples.n,
             variant_ct=panel.n_variants,
             allele_idx_offsets=offsets,
-            sample_subset=people,
         )
     except (RuntimeError, OSError) as error:
         raise unreadable(panel.genotypes, error) from error
@@ -70,7 +66,7 @@ class GenotypeReader:
     def __init__(self, panel: Panel, table: VariantTable | None = None) -> None:
         self.decoded = 0
         self._path = panel.genotypes
-        offsets = table.offsets if table is not None else sites.allele_offsets(sites.read_sites(panel.variants)["alt"])
+        offsets = table.offsets if table is not None else _offsets(panel)
         self._n = panel.samples.n
         self._reader = open_genotypes(panel, offsets)
 
@@ -109,6 +105,10 @@ class GenotypeReader:
         except RuntimeError as error:
             raise unreadable(self._path, error) from error
         self.decoded += variants.size
+
+
+def _offsets(panel: Panel) -> NDArray[np.uintp] | None:
+    return sites.allele_offsets([sites.allele_counts(batch["alt"]) for batch in sites.batches(panel.variants)])
 
 
 def copies(reader: GenotypeReader, table: VariantTable, rows: NDArray[np.intp], n_samples: int) -> NDArray[np.int8]:

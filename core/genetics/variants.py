@@ -16,11 +16,10 @@ import numpy as np
 import polars as pl
 
 from sluiceway.core.errors import PanelUnusable
-from sluiceway.core.genetics import sites
-from sluiceway.core.genetics.alleles import MAX_POSITION, POSITION_SHIFT, allele_codes, packed_keys, place_key
-from sluiceway.core.genetics.build import Build, Region, chromosome_number
-from sluiceway.core.genetics.frequency import Entries, measure
-from sluiceway.core.genetics.ploidy import ploidies
+from sluiceway.core.genetics.alleles import MAX_POSITION, POSITION_SHIFT, place_key
+from sluiceway.core.genetics.build import Build, Region
+from sluiceway.core.genetics.sites import ROWS_AT_ONCE
+from sluiceway.core.genetics.table_files import COLUMNS, NAMES, NAMES_AT_ONCE, OFFSETS, Making, write_table
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import content_key
 from sluiceway.core.store.durable import Storing
@@ -39,11 +38,7 @@ GenotypesCounted = Literal["hardcalls", "dosages"]
 LAYOUT: Final = 1
 """Counts up whenever a table's content would change for the same panel."""
 
-_ARRAYS: Final = ("key", "ref", "alt", "variant", "allele", "multiallelic", "ploidy", "frequency", "missing")
-_OFFSETS: Final = "offsets"
-_NAMES: Final = "names.parquet"
 _RECORD: Final = "table.json"
-_NAMES_AT_ONCE: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +89,15 @@ class VariantTable:
 
     def names(self, rows: NDArray[np.integer[Any]]) -> pl.DataFrame:
         """Give id, chromosome, position, ref and alt of these rows, in their order; only their parts of the file."""
-        blocks, block_of = np.unique(np.asarray(rows) // _NAMES_AT_ONCE, return_inverse=True)
-        stored = pl.scan_parquet(self.folder / _NAMES, glob=False)
-        read = [stored.slice(int(block) * _NAMES_AT_ONCE, _NAMES_AT_ONCE) for block in blocks] or [stored.head(0)]
-        within = block_of * _NAMES_AT_ONCE + np.asarray(rows) % _NAMES_AT_ONCE
+        blocks, block_of = np.unique(np.asarray(rows) // NAMES_AT_ONCE, return_inverse=True)
+        stored = pl.scan_parquet(self.folder / NAMES, glob=False)
+        read = [stored.slice(int(block) * NAMES_AT_ONCE, NAMES_AT_ONCE) for block in blocks] or [stored.head(0)]
+        within = block_of * NAMES_AT_ONCE + np.asarray(rows) % NAMES_AT_ONCE
         return pl.concat(pl.collect_all(read)).select(pl.all().gather(within))
 
     def ids(self) -> pl.Series:
         """Give the id of every row, in order."""
-        return pl.read_parquet(self.folder / _NAMES, columns=["id"], glob=False)["id"]
+        return pl.read_parquet(self.folder / NAMES, columns=["id"], glob=False)["id"]
 
 
 def prepare(
@@ -111,6 +106,7 @@ def prepare(
     *,
     genotypes: GenotypesCounted = "hardcalls",
     tell: Callable[[int, int], None] | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> VariantTable:
     """Give a panel's variant table, made below this folder unless it is there already and whole.
 
@@ -119,6 +115,7 @@ def prepare(
         folder: Where tables are kept, each in a folder of its own.
         genotypes: What frequencies and missing calls are counted of.
         tell: Is told how many entries are measured, and of how many, while a table is made.
+        rows_at_once: How many of the panel's rows are in memory at a time; the table does not depend on it.
     """
     target = folder / table_key(panel, genotypes)
     if target.is_dir() and _is_whole(target):
@@ -127,7 +124,8 @@ def prepare(
         made = making / "table"
         with Storing("prepare the panel's table", target, foreign=True):
             made.mkdir()
-            _make(panel, made, tell, as_dosages=_has_own_table(panel, genotypes))
+            as_dosages = _has_own_table(panel, genotypes)
+            _make(panel, made, Making(scratch=making, as_dosages=as_dosages, rows_at_once=rows_at_once, tell=tell))
             _put(made, target, aside=making / "damaged")
     return _opened(target)
 
@@ -163,67 +161,18 @@ def _put(made: Path, target: Path, *, aside: Path) -> None:
         shutil.rmtree(made)
 
 
-def _make(panel: Panel, folder: Path, tell: Callable[[int, int], None] | None, *, as_dosages: bool) -> None:
-    written = sites.read_sites(panel.variants)
-    if written.height != panel.n_variants:
-        raise PanelUnusable(
-            path=panel.genotypes,
-            reason=f"it has {panel.n_variants} variants, but {panel.variants.name} has {written.height}",
-        )
-    offsets = sites.allele_offsets(written["alt"])
-    names, arrays = _entries(written, panel.build)
-    keys = ("variant", "allele", "multiallelic", "ploidy")
-    arrays["frequency"], arrays["missing"] = measure(
-        panel, offsets, Entries(**{key: arrays[key] for key in keys}), tell, as_dosages=as_dosages
-    )
-    if offsets is not None:
-        arrays[_OFFSETS] = offsets
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    names.write_parquet(folder / _NAMES, row_group_size=_NAMES_AT_ONCE, statistics=False)
+def _make(panel: Panel, folder: Path, how: Making) -> None:
+    left_out = write_table(panel, folder, how)
     record = {
         "layout": LAYOUT,
         "panel": panel.digest,
         "build": panel.build,
         "n_variants": panel.n_variants,
         "n_samples": panel.samples.n,
-        "left_out": panel.n_variants - int(np.unique(arrays["variant"]).size),
+        "left_out": left_out,
         "files": {file.name: digest_of_file(file) for file in sorted(folder.iterdir())},
     }
     (folder / _RECORD).write_text(json.dumps(record, indent=1))
-
-
-def _entries(written: pl.DataFrame, build: Build | None) -> tuple[pl.DataFrame, dict[str, NDArray[Any]]]:
-    """Give names and arrays of what has a place, an entry for each ALT allele, sorted."""
-    chromosomes = written["chromosome"].unique()
-    numbers = pl.Series([chromosome_number(name) for name in chromosomes], dtype=pl.UInt8)
-    table = (
-        written.with_row_index("variant")
-        .with_columns(
-            number=pl.col("chromosome").replace_strict(chromosomes, numbers, return_dtype=pl.UInt8),
-            multiallelic=pl.col("alt").str.contains(",", literal=True),
-            alt=pl.col("alt").str.split(","),
-        )
-        .filter((pl.col("number") > 0) & pl.col("position").is_between(1, MAX_POSITION))
-        .explode("alt")
-        .with_columns(allele=(pl.int_range(pl.len()).over("variant") + 1).cast(pl.UInt8))
-    )
-    ref, alt = allele_codes(table["ref"]), allele_codes(table["alt"])
-    position = table["position"].to_numpy()
-    number = table["number"].to_numpy()
-    key = packed_keys(number, position.astype(np.uint32), ref, alt)
-    arrays = {
-        "key": key,
-        "ref": ref,
-        "alt": alt,
-        "variant": table["variant"].to_numpy(),
-        "allele": table["allele"].to_numpy(),
-        "multiallelic": table["multiallelic"].to_numpy(),
-        "ploidy": ploidies(table["chromosome"], number, position, build),
-    }
-    order = np.lexsort((arrays["allele"], arrays["variant"], key))
-    names = table.select("id", "chromosome", pl.col("position").cast(pl.UInt32), "ref", "alt")[order]
-    return names, {name: np.ascontiguousarray(array[order]) for name, array in arrays.items()}
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
@@ -249,8 +198,8 @@ def _opened(folder: Path) -> VariantTable:
     record = _record(folder)
     if record is None:
         raise PanelUnusable(path=folder, reason="its prepared table was removed while it was opened")
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    offsets = folder / f"{_OFFSETS}.npy"
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
+    offsets = folder / f"{OFFSETS}.npy"
     return VariantTable(
         **arrays,
         offsets=np.load(offsets) if offsets.is_file() else None,

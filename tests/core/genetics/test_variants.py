@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from sluiceway.core.errors import PanelUnusable
@@ -148,6 +149,34 @@ def test_a_table_is_made_once(prefix: Path, tmp_path: Path) -> None:
         prepare(open_panel(prefix), tmp_path / "tables", tell=lambda done, of: told.append((done, of)))
     assert told[-1] == (12, 12)
     assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("form", [".pvar", ".pvar.zst", ".bim", "spaces"])
+def test_a_table_does_not_depend_on_how_many_rows_are_in_memory(prefix: Path, tmp_path: Path, form: str) -> None:
+    """Red on: core/genetics/sorted_entries.py: `if len(slices) > 1:` -> `if len(slices) > 99:`."""
+    if form == ".pvar.zst":
+        pvar = beside(prefix, ".pvar")
+        lines = pl.DataFrame({"line": pvar.read_text().splitlines()})
+        lines.write_csv(
+            beside(prefix, form), include_header=False, quote_style="never", separator="\x01", compression="zstd"
+        )
+        pvar.unlink()
+    elif form != ".pvar":
+        prefix = write_bed(tmp_path / "old", list("abcdef"), [each for each in ROWS if "," not in each.alt])
+        bim = beside(prefix, ".bim")
+        bim.write_text(bim.read_text().replace("\t", "  " if form == "spaces" else "\t"))
+    made = [prepare(open_panel(prefix), tmp_path / str(rows), rows_at_once=rows).folder for rows in (1, 5, 1_000)]
+    contents = [{file.name: file.read_bytes() for file in folder.iterdir()} for folder in made]
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_a_shuffled_panel_has_the_entries_of_a_sorted_one(tmp_path: Path) -> None:
+    shuffled = [ROWS[each] for each in np.random.default_rng(3).permutation(len(ROWS))]
+    panels = [write_pgen(tmp_path / name, PEOPLE, order) for name, order in (("one", ROWS), ("other", shuffled))]
+    one, other = (prepare(open_panel(each), tmp_path / "tables", rows_at_once=3) for each in panels)
+    for name in ("key", "ref", "alt", "allele", "multiallelic", "ploidy", "frequency", "missing"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert [shuffled[each] for each in other.variant] == [ROWS[each] for each in one.variant]
 
 
 def test_another_build_or_other_relatives_are_another_table(prefix: Path) -> None:
