@@ -35,6 +35,9 @@ ALT, REF, ANY_ALT, ANY_REF = range(4)
 MEAN, ZERO, SKIP = range(3)
 """What a missing genotype counts."""
 
+PLAIN, CENTRED, STANDARDISED = range(3)
+"""Whether copies count as they are, less what is expected of them, or divided by its standard deviation as well."""
+
 TERM: Final = np.dtype([("weight", "f8"), ("fill", "f8"), ("score", "u4"), ("slot", "u4")])
 """A weight on a slot (kind times BLOCK, plus the entry's place in its block), and what each missing call adds."""
 
@@ -72,13 +75,14 @@ class Sums(NamedTuple):
     missing: NDArray[np.int32]
 
 
-def weigh(
+def weigh(  # noqa: PLR0913 - each of the last three is one choice
     rows: Rows,
     found: Matches,
     entries: Entries,
     constants: NDArray[np.float64],
     *,
     missing: int,
+    copies: int,
     haploid: bool,
 ) -> Terms:
     """Turn matched rows into terms, and add what a score counts without any ALT allele to `constants`.
@@ -89,13 +93,14 @@ def weigh(
         entries: The range's entries; its first one begins a block.
         constants: One number per score of the batch.
         missing: MEAN, ZERO or SKIP.
+        copies: PLAIN, CENTRED or STANDARDISED; the latter two of additive rows only.
         haploid: Count one copy, which .pgen writes as two.
     """
     blocks = -(-entries.key.size // BLOCK)
     start = np.zeros(blocks + 1, np.int64)
     _count_terms(rows, found, haploid, start)
     terms = np.empty(start[-1], TERM)
-    _write_terms(rows, found, entries, constants, missing, haploid, start[:-1].copy(), terms)
+    _write_terms(rows, found, entries, constants, missing, copies, haploid, start[:-1].copy(), terms)
     return Terms(terms=terms, start=start)
 
 
@@ -136,6 +141,7 @@ def _write_terms(  # noqa: PLR0913, PLR0917 - compiled code has no keywords
     entries: Entries,
     constants: NDArray[np.float64],
     missing: int,
+    copies: int,
     haploid: bool,  # noqa: FBT001
     at: NDArray[np.int64],
     terms: NDArray[np.void],
@@ -151,6 +157,8 @@ def _write_terms(  # noqa: PLR0913, PLR0917 - compiled code has no keywords
         is_ref = found.type[row] % 2 == 0
         model = rows.model[row]
         share = _share_of_effect(entries, entry, is_ref)
+        if copies != PLAIN:
+            none, one, two = _scaled(none, one, two, share, copies, haploid)
         desired = _of_missing(none, one, two, model, share, missing, haploid)
         slot = entry % BLOCK
         if entries.multiallelic[entry]:
@@ -173,6 +181,25 @@ def _write_terms(  # noqa: PLR0913, PLR0917 - compiled code has no keywords
             terms[at[block]]["score"] = score
             terms[at[block]]["slot"] = slot + _CARRIERS
             at[block] += 1
+
+
+@compiled
+def _scaled(
+    none: float,
+    one: float,
+    two: float,
+    share: float,
+    copies: int,
+    haploid: bool,  # noqa: FBT001
+) -> tuple[float, float, float]:
+    """Give what copies count less what is expected of them; nothing where everybody is expected to have the same."""
+    ploidy = 1 if haploid else 2
+    mean = ploidy * share * one
+    scale = 1.0
+    if copies == STANDARDISED:
+        variance = ploidy * share * (1.0 - share)
+        scale = 1.0 / np.sqrt(variance) if variance > 0.0 else 0.0
+    return (none - mean) * scale, (one - mean) * scale, (two - mean) * scale
 
 
 @compiled

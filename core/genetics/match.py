@@ -121,7 +121,7 @@ def match(rows: Rows, entries: Entries, policy: Policy) -> Matches:
         ask_frequency=policy.ambiguous == "frequency",
         margin=policy.frequency_margin,
         drop_multiallelic=policy.multiallelic == "drop",
-        needs_frequency=policy.missing == "mean",
+        needs_frequency=policy.missing == "mean" or policy.copies != "plain",
     )
     _find(rows, entries, rules, found)
     _judge(rows, entries, rules, found)

@@ -50,7 +50,7 @@ def match_log(reference: Reference, score: ParsedScore, policy: Policy) -> pl.Da
             entry=np.concatenate([found.entry, np.full(absent, -1, np.int64)])[order],
         ),
     )
-    for each in score.complex if policy.match == "position" else ():
+    for each in score.complex if policy.counts_complex_rows else ():
         both.reason[np.searchsorted(rows.row, each.row_nr)] = reason_of(each, entries, policy)
     texts = score.rows.sort("row_nr")
     return _lines(reference, score.name, rows, both, texts)

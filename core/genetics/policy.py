@@ -61,12 +61,22 @@ class Policy(BaseModel):
     genotypes: Literal["hardcalls", "dosages"] = Field(
         default="hardcalls", description="Whole genotypes, or the panel's dosages where it has them."
     )
+    copies: Literal["plain", "centred", "standardised"] = Field(
+        default="plain",
+        description="Count copies as they are, less what the panel's frequency expects, or that in standard deviations "
+        "that it expects (of additive rows; others are then not scored).",
+    )
     male_x: Literal[1, 2] = Field(
         default=2, description="What a man's one copy of X counts at most: one allele, or two as a woman's."
     )
     min_overlap: float = Field(
         default=0.75, ge=0, le=1, description="Scores with a smaller share of matched rows are marked low_match."
     )
+
+    @property
+    def counts_complex_rows(self) -> bool:
+        """Whether rows that need several variants are scored: their parts have positions, and no one frequency."""
+        return self.match == "position" and self.copies == "plain"
 
     @model_validator(mode="after")
     def _an_id_names_one_variant(self) -> Self:

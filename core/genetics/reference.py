@@ -194,7 +194,7 @@ def stage(reference: Reference, scores: Sequence[Callable[[], Table | None]], po
                 unread.add(number)
                 continue
             # Their parts have positions, which may be another build's where rows are matched by id.
-            if table.complex and policy.match == "position":
+            if table.complex and policy.counts_complex_rows:
                 complex_rows[number] = table.complex
             packed = packed_from(table.rows, number)
             reasons += count_reasons(packed.left, packed.reason, batch.scores)

@@ -173,6 +173,7 @@ def _reasons(rows: Rows, table: pl.DataFrame, policy: Policy) -> NDArray[np.uint
     found = np.zeros(rows.n, np.uint8)
     for reason, is_so in (
         (Reason.NOT_SCORED_MODEL, rows.model >= Model.INTERACTION),
+        (Reason.NOT_SCORED_MODEL, (rows.model != Model.ADDITIVE) & (policy.copies != "plain")),
         (Reason.RATIO_ONLY, has_no_weight & has_ratio),
         (Reason.NO_WEIGHT, has_no_weight),
         (Reason.NO_PLACE, rows.key == 0),

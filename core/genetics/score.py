@@ -16,10 +16,13 @@ from sluiceway.core.genetics.kernel import (
     ANY_ALT,
     ANY_REF,
     BLOCK,
+    CENTRED,
     MEAN,
+    PLAIN,
     REF,
     SKIP,
     SPARSE,
+    STANDARDISED,
     ZERO,
     Calls,
     Sums,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 REASONS: Final = 32
 _MISSING: Final = {"mean": MEAN, "zero": ZERO, "skip": SKIP}
+_COPIES: Final = {"plain": PLAIN, "centred": CENTRED, "standardised": STANDARDISED}
 _KINDS: Final = 4
 # The highest bit of each number in eight bytes, by the size of a number.
 _SIGNS: Final = {1: 0x8080808080808080, 4: 0x8000000080000000}
@@ -126,7 +130,13 @@ def score_range(
     passes = [
         _Pass(
             terms=kernel.weigh(
-                scored, chosen, entries, constants[haploid], missing=_MISSING[policy.missing], haploid=haploid
+                scored,
+                chosen,
+                entries,
+                constants[haploid],
+                missing=_MISSING[policy.missing],
+                copies=_COPIES[policy.copies],
+                haploid=haploid,
             ),
             into=Sums(sums=sums[haploid], missing=missing),
         )

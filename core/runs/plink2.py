@@ -53,6 +53,7 @@ SCHEMA: Final = pl.Schema(
 """The columns of a comparison: units are those of plink2's last printed digit, SD is that of our sums."""
 
 _PROGRAM: Final = "plink2"
+_WORDS: Final = {"plain": [], "centred": ["center"], "standardised": ["variance-standardize"]}
 _DIGITS: Final = 6
 _ROUNDING: Final = 1e-12
 """Of the sum of absolute weights: what float64 may leave of a sum that cancels counts as a unit."""
@@ -189,6 +190,7 @@ class Comparison:
         files.write_score(counted.table.filter(pl.col("model") == model), rows)
         options = [*filter(None, [files.MODELS[model]])]
         options += ["no-mean-imputation"] if self._policy.missing == "skip" else []
+        options += _WORDS[self._policy.copies]
         frequencies: list[str] = []
         if self._policy.missing == "zero" and counted.never is not None:
             files.write_frequencies(counted.never, self._folder / "never.afreq")

@@ -61,6 +61,12 @@ class Counted:
             "rows on X or Y by frequencies of people whose sex is not known": policy.missing == "mean"
             and not self.knows_sexes
             and ploidy.is_in([Ploidy.X, Ploidy.Y]).any(),
+            "standardised copies on X, Y or MT": policy.copies == "standardised" and (ploidy != Ploidy.AUTOSOME).any(),
+            "missing calls as anything but nothing, where copies are centred": policy.missing != "skip"
+            and policy.copies != "plain",
+            "men's X once, where copies are centred": policy.male_x == 1
+            and policy.copies != "plain"
+            and (ploidy == Ploidy.X).any(),
             "missing calls as no copy, where rows count every allele of a variant": policy.missing == "zero"
             and self.never is None,
         }
@@ -105,7 +111,7 @@ def counted(reference: Reference, written: pl.DataFrame, score: ParsedScore, pol
     )
     return Counted(
         table=table,
-        complex=len(score.complex) if policy.match == "position" else 0,
+        complex=len(score.complex) if policy.counts_complex_rows else 0,
         knows_sexes=not (reference.panel.samples.table["sex"] == UNKNOWN).any(),
     )
 

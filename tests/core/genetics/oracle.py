@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 COMPLEMENT = {"A": "T", "T": "A", "C": "G", "G": "C"}
 
@@ -65,7 +65,15 @@ def is_palindromic(site: Site) -> bool:
     return any(COMPLEMENT.get(site.ref) == alt for alt in site.alts)
 
 
-def score(rows: list[Row], sites: list[Site], sample: int, *, missing: str) -> float:
+def scaled(counts: tuple[float, float, float], share: float, copies: str) -> tuple[float, float, float]:
+    """What none, one and two copies count, less what is expected, and in standard deviations, as plink2 has it."""
+    expects = 2 * share * counts[1]
+    deviation = (2 * share * (1 - share)) ** 0.5 if copies == "standardised" else 1.0
+    none, one, two = ((each - expects) / deviation if deviation else 0.0 for each in counts)
+    return none, one, two
+
+
+def score(rows: list[Row], sites: list[Site], sample: int, *, missing: str, copies: str = "plain") -> float:
     """One sample's sum by the default policy: no palindromes, no multi-allelic rows, no duplicates."""
     best = [next(iter(candidates(row, sites, flip=True)), None) for row in rows]
     met = [id(each[2]) for each in best if each]
@@ -75,10 +83,12 @@ def score(rows: list[Row], sites: list[Site], sample: int, *, missing: str) -> f
             continue
         site, allele = found[2], found[3]
         call = site.calls[sample]
+        share = site.share(allele)
+        counting = row if copies == "plain" else replace(row, counts=scaled(row.counts, share, copies))
         if call is not None:
-            total += row.counts[call.count(allele)]
+            total += counting.counts[call.count(allele)]
         elif missing == "mean":
-            total += expected(row, site.share(allele))
+            total += expected(counting, share)
         elif missing == "zero":
-            total += row.counts[0]
+            total += counting.counts[0]
     return total

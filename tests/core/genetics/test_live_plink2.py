@@ -274,6 +274,27 @@ def test_dosages_count_as_in_plink2(imputed: Live, model: str, effect: Effect, g
     assert counted(ours, skip=True) == theirs["ALLELE_CT"].to_list()
 
 
+@pytest.mark.parametrize("gap", ["mean", "skip"])
+@pytest.mark.parametrize("effect", ["alt", "ref", "either"])
+@pytest.mark.parametrize(("copies", "word"), [("centred", "center"), ("standardised", "variance-standardize")])
+def test_centred_and_standardised_copies_are_plink2s(
+    live: Live, copies: str, word: str, effect: Effect, gap: str
+) -> None:
+    """Where copies are centred, the mean of a missing call is 0; plink2 adds its frequency all the same.
+
+    plink2 does not standardise on X and MT, nor where only people who do not count in frequencies have the allele.
+    """
+    drawn = live.draw(13, effect=effect, ploidies=EVERY if copies == "centred" else (Ploidy.AUTOSOME,))
+    share = live.table.frequency[drawn.entries]
+    varies = (share > 0) & (share < 1) & ~live.table.multiallelic[drawn.entries]
+    if copies == "standardised":
+        drawn = Drawn(entries=drawn.entries[varies], is_ref=drawn.is_ref[varies], weights=drawn.weights[:, varies])
+    (ours,) = live.ours(drawn, POLICY.model_copy(update={"missing": gap, "copies": copies}))
+    theirs = live.theirs(drawn, live.table.frequency, word, "no-mean-imputation")
+    assert_printed_as(ours.people["sum_2"], theirs["s0_SUM"])
+    assert counted(ours, skip=True) == theirs["DENOM"].to_list()
+
+
 @pytest.mark.parametrize("effect", ["alt", "ref", "either"])
 @pytest.mark.parametrize("panel", ["live", "imputed"])
 def test_missing_calls_count_what_plink2s_own_frequencies_expect(

@@ -142,6 +142,24 @@ def test_every_sum_is_the_slow_scorers(missing: str, seed: int) -> None:
     np.testing.assert_allclose(found.diploid, slow, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("copies", ["centred", "standardised"])
+@pytest.mark.parametrize("missing", ["mean", "zero", "skip"])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_centred_and_standardised_sums_are_the_slow_scorers(missing: str, copies: str, seed: int) -> None:
+    dice = random.Random(seed)
+    sites = [random_site(dice, position) for position in range(1, 30)]
+    drawn = [[random_row(dice, sites) for _ in range(40)] for _ in range(3)]
+    scores = [[row for row in rows if row.counts[0] == 0 and 2 * row.counts[1] == row.counts[2]] for rows in drawn]
+    found, _ = scored(scores, sites, missing=missing, copies=copies)
+    slow = [
+        [oracle.score(rows, sites, sample, missing=missing, copies=copies) for sample in range(SAMPLES)]
+        for rows in scores
+    ]
+    assert found.diploid is not None
+    np.testing.assert_allclose(found.diploid, slow, rtol=0, atol=1e-12)
+
+
 def test_the_weight_that_lacks_calls_is_what_a_person_lacks_on_average() -> None:
     dice = random.Random(3)
     sites = [random_site(dice, position) for position in range(1, 400)]

@@ -29,6 +29,7 @@ POLICIES: dict[str, dict[str, object]] = {
     "zero": {"missing": "zero", "multiallelic": "keep"},
     "one copy": {"male_x": 1, "multiallelic": "keep", "duplicates": "sum"},
     "dosages": {"genotypes": "dosages"},
+    "centred": {"copies": "centred", "missing": "skip"},
     "every allele": {"no_other_allele": "every", "ambiguous": "keep", "duplicates": "sum", "missing": "skip"},
 }
 
