@@ -21,6 +21,7 @@ from sluiceway import (
     catalog_command,
     cluster_command,
     jobs_command,
+    lift_command,
     panel_command,
     provenance_command,
     query_command,
@@ -72,6 +73,7 @@ def options(
 
 
 app.command()(score_command.score)
+app.command()(lift_command.lift)
 app.command()(query_command.query)
 app.command()(provenance_command.status)
 app.command()(provenance_command.verify)

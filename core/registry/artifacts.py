@@ -105,3 +105,12 @@ async def made_of(connection: AsyncConnection, digest: str) -> list[Artifact]:
     wanted = select(artifacts).where(artifacts.c.id.in_(select(edges.c.output).where(edges.c.digest == digest)))
     rows = (await connection.execute(wanted.order_by(artifacts.c.place))).mappings()
     return [Artifact(**{each.name: row[each.name] for each in fields(Artifact)}) for row in rows]
+
+
+async def contents_of(connection: AsyncConnection, attempt: str) -> dict[str, str | None]:
+    """Give the digests of what an attempt read and made, by their names."""
+    made = select(artifacts.c.name, artifacts.c.digest).where(artifacts.c.attempt == attempt, artifacts.c.name != "")
+    read = select(edges.c.role, edges.c.name, edges.c.digest).join(artifacts, artifacts.c.id == edges.c.output)
+    found = {f"made {row.name}": row.digest for row in await connection.execute(made)}
+    rows = await connection.execute(read.where(artifacts.c.attempt == attempt))
+    return {**{f"read {row.role} {row.name or ''}".strip(): row.digest for row in rows}, **found}

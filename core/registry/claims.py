@@ -137,6 +137,12 @@ class Claims:
             async with self.fenced(held) as connection:
                 await self._change(connection, held, state=State.FREE)
 
+    async def expire(self, standing: Standing) -> None:
+        """Let a claim be taken whose holder is known to have ended, unless somebody has taken it."""
+        same = and_(claims.c.owner == standing.owner, claims.c.epoch == standing.epoch, claims.c.state == State.RUNNING)
+        async with self._database.writing() as connection:
+            await connection.execute(update(claims).where(claims.c.key == standing.key, same).values(lease_until=0))
+
     async def reopen(self, key: str) -> None:
         """Let work that was done or has failed be done again, such as when what came of it is damaged."""
         is_over = claims.c.state.in_([State.DONE, State.FAILED])

@@ -43,9 +43,9 @@ class Database:
         engine = _engine(_url(url))
         try:
             await _migrated(engine)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, *_raised_by_drivers(engine)) as error:
             await engine.dispose()
-            raise RegistryUnusable(url=_shown(engine.url), reason=str(error).splitlines()[0]) from error
+            raise RegistryUnusable(url=_shown(engine.url), reason=_first_line(error)) from error
         except RegistryUnusable:
             await engine.dispose()
             raise
@@ -115,6 +115,16 @@ async def _migrated(engine: AsyncEngine) -> None:
     if had > schema.NEWEST:
         reason = f"its tables are of version {had}, and this sluiceway knows {schema.NEWEST}"
         raise RegistryUnusable(url=_shown(engine.url), reason=reason)
+
+
+def _raised_by_drivers(engine: AsyncEngine) -> tuple[type[Exception], ...]:
+    """Give what a driver raises of its own before there is a connection, such as for a wrong password."""
+    asyncpg = getattr(engine.dialect.loaded_dbapi, "asyncpg", None)
+    return () if asyncpg is None else (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _url(text_of_url: str) -> URL:

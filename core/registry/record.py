@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from sluiceway.core.events import tell
 from sluiceway.core.registry import artifacts, events, runs
 
 if TYPE_CHECKING:
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from sluiceway.core.registry.database import Database
     from sluiceway.core.registry.events import Event
     from sluiceway.core.registry.runs import Attempt, Run
+
+
+log = logging.getLogger(__name__)
+
+ABOUT_TO_NOTE: Final = "outputs about to be registered"
+"""Told when all is written and nothing is kept yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +50,11 @@ async def record(
     """
     fence = database.writing() if claims is None or held is None else claims.fenced(held)
     async with fence as connection:
-        return await write(connection, finding, anew=anew)
+        is_written = await write(connection, finding, anew=anew)
+        if finding.attempt.state in runs.OVER:
+            run_id, number = finding.run.key, finding.attempt.number
+            tell(log, ABOUT_TO_NOTE, level=logging.DEBUG, run_id=run_id, attempt=number)
+        return is_written
 
 
 async def write(connection: AsyncConnection, finding: Finding, *, anew: bool = False) -> bool:

@@ -1,0 +1,63 @@
+"""A request as an intent keeps it: so that whoever finds an attempt that nobody waits for can collect it.
+
+What only starting needs, the texts that travel with it, is not kept; nor is enough for what a launcher runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.core.environments.runtime import Runtime
+from sluiceway.core.provenance.manifest import Container, Git
+from sluiceway.core.runs.declared import OutputType
+from sluiceway.core.runs.request import Content, RunRequest
+from sluiceway.core.runs.script_code import ScriptCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LISTS = ("command", "arguments", "outputs")
+_TABLES = ("environment", "parameters", "modules", "versions", "names")
+
+
+def written(request: RunRequest) -> dict[str, Any]:
+    """Give a request as JSON has it."""
+    fields: dict[str, Any] = {name: list(getattr(request, name)) for name in _LISTS}
+    fields |= {name: dict(getattr(request, name)) for name in _TABLES}
+    fields["script"] = None if request.script is None else _content(request.script)
+    fields["inputs"] = {name: _content(each) for name, each in request.inputs.items()}
+    fields["types"] = {name: str(each) for name, each in request.types.items()}
+    fields["container"] = None if request.container is None else request.container.model_dump(mode="json")
+    fields["runtime"] = None if request.runtime is None else request.runtime.as_json()
+    code = request.code
+    fields["code"] = None if code is None else {"git": code.git.model_dump(mode="json"), "untracked": code.untracked}
+    return {**fields, "title": request.title, "launched": request.launcher is not None}
+
+
+def read(fields: Mapping[str, Any]) -> RunRequest | None:
+    """Give a request back, as far as collecting needs it; none where that is not enough."""
+    if not fields or fields["launched"]:
+        return None
+    code, container, script = fields["code"], fields["container"], fields["script"]
+    runtime = fields.get("runtime")
+    return RunRequest(
+        **{name: tuple(fields[name]) for name in _LISTS},
+        **{name: fields[name] for name in _TABLES},
+        script=None if script is None else _content_of(script),
+        inputs={name: _content_of(each) for name, each in fields["inputs"].items()},
+        types={name: OutputType(each) for name, each in fields["types"].items()},
+        container=None if container is None else Container(**container),
+        code=None if code is None else ScriptCode(git=Git(**code["git"]), untracked=tuple(code["untracked"])),
+        runtime=None if runtime is None else Runtime.of_json(runtime),
+        title=fields["title"],
+    )
+
+
+def _content(content: Content) -> dict[str, Any]:
+    kept = {name: getattr(content, name) for name in ("digest", "size", "modified_ns")}
+    return {**kept, "path": str(content.path)}
+
+
+def _content_of(fields: Mapping[str, Any]) -> Content:
+    return Content(**{**fields, "path": Path(fields["path"])})
