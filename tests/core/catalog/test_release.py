@@ -16,7 +16,7 @@ from sluiceway.core.store.lock import exclusive
 from tests.loopback_catalog import LoopbackCatalog
 from tests.loopback_content import scoring_file, served_score
 
-NOTHING = {"added": [], "withdrawn": [], "revised": [], "redated": []}
+NOTHING: dict[str, list[str]] = {"added": [], "withdrawn": [], "revised": [], "redated": []}
 
 
 def told(seen: Refreshed) -> dict[str, list[str]]:
