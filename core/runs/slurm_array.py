@@ -121,7 +121,7 @@ class SlurmArray(SlurmJob, ArrayHost):
     async def _bring(self, source: PurePosixPath, target: Path, output: Output) -> None:
         """Bring a file that did not come with the others; one that is not what was made fails no other."""
         try:
-            await self._transfer.bring(source, target, digest=output.digest)
+            await self._transfer.bring(source, target, digest=output.digest, waits=False)
         except TransferFailed as error:
             tell(log, "answer lost", level=logging.WARNING, because=str(error))
 

@@ -21,6 +21,7 @@ from sluiceway.core.errors import CommandTimedOut, ConnectionLost, InputMissing,
 from sluiceway.core.events import tell
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.remote.shell import Command
+from sluiceway.core.runs.visibility import until_visible
 from sluiceway.core.slurm.parse import Frames, Unreachable, read_frames
 from sluiceway.core.store.durable import Storing, flush, write_whole
 
@@ -107,16 +108,25 @@ class Transfer:
         for name in frames.of("missing").lines:
             await self._send(by_name[name], folder, name)
 
-    async def bring(self, source: PurePosixPath, target: Path, *, digest: str | None = None) -> bool:
+    async def bring(
+        self, source: PurePosixPath, target: Path, *, digest: str | None = None, waits: bool = True
+    ) -> bool:
         """Bring a file, unless the same is here; give whether there is one there. It must have the digest, if given.
+
+        Args:
+            source: The file there.
+            target: Its place here.
+            digest: What it had when it was made.
+            waits: Whether one that was made, and does not show yet, is waited for.
 
         Raises:
             TransferFailed: What is there is not what it should be, or changes while it is read.
+            PendingVisibility: It was made, and did not show in all that time.
         """
         here = await asyncio.to_thread(_digest_here, target)
         if digest is not None and here == digest:
             return True
-        frames = await self._frames(Command.script(_LOOK, str(source), here or "", str(_PIECE)))
+        frames = await self._seen(source, here or "", is_there=waits and digest is not None)
         found = frames.value("digest")
         if digest is not None and found != digest:
             reason = f"it has {found or 'gone'}, and had {digest} when it was made"
@@ -162,6 +172,15 @@ class Transfer:
                 break
             await asyncio.to_thread(_append, part, piece.content)
             have += len(piece.content)
+
+    async def _seen(self, source: PurePosixPath, here: str, *, is_there: bool) -> Frames:
+        """Look at a file; one that is known to be there is looked at again until it shows."""
+
+        async def look() -> Frames | None:
+            frames = await self._frames(Command.script(_LOOK, str(source), here, str(_PIECE)))
+            return frames if frames.value("digest") or not is_there else None
+
+        return await until_visible(look, clock=self.clock, machine=self.shell.machine, source=source)
 
     def _finish(self, source: PurePosixPath, part: Path, target: Path, digest: str) -> None:
         found = digest_of_file(part)
