@@ -7,17 +7,26 @@ imported until Dask is asked for.
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, LiteralString
 
-from sluiceway.core.errors import PlaceUnusable, Unreachable
+from sluiceway.core.errors import PlaceUnusable
 from sluiceway.core.genetics.reference import Reference, Scorer, Staged, score_part
 from sluiceway.core.genetics.results import scoring_software
+from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.hosts import cluster_named
 from sluiceway.core.runs.partials import NO_MATCHES
 from sluiceway.core.runs.place import Cluster, Dask, Local
+from sluiceway.core.runs.score_array import require_same
+from sluiceway.core.runs.score_element import ORDER, ROWS, TABLE, Order
+from sluiceway.core.runs.score_work import Work, table_files
+from sluiceway.core.runs.slurm_job import KEPT
+from sluiceway.core.runs.transfer import Transfer, kept_name
+from sluiceway.tasks.dask_cluster import dask_client, dask_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,10 +34,20 @@ if TYPE_CHECKING:
     from sluiceway.core.genetics.ranges import Range
     from sluiceway.core.genetics.score import Partial
     from sluiceway.core.provenance.software import Software
+    from sluiceway.core.runs.access import Access
     from sluiceway.core.runs.hosts import FindCluster
     from sluiceway.core.runs.place import Place
+    from sluiceway.core.runs.request import Content
+    from sluiceway.tasks.dask_cluster import Background, Found
 
-_PATIENCE = "30s"
+_INPUTS = "inputs"
+_BATCHES = "dask-batches"
+# A line names an input, and the next one where its content is kept.
+_LINK: LiteralString = """
+umask 077
+mkdir -p -- "$1/$2" "$1/$3" && cd -- "$1" || exit 73
+while IFS= read -r name && IFS= read -r kept; do ln -sfn -- "$kept" "$name" || exit 73; done
+"""
 
 
 @contextmanager
@@ -37,19 +56,17 @@ def scorer_at(place: Place, *, workers: int, find: FindCluster = cluster_named) 
 
     Args:
         place: The place.
-        workers: Dask's workers on this machine.
+        workers: Dask's workers on this machine, or at most so many jobs of a cluster.
         find: Who knows the clusters.
     """
     match place:
         case Local():
             yield None
-        case Dask(cluster=None):
-            with ExitStack() as stack:
-                yield DaskRanges(client=_client(place, workers, stack))
         case Dask():
-            raise PlaceUnusable(
-                place=str(place), reason="scores are worked out by local, dask, dask:ADDRESS or a cluster"
-            )
+            with ExitStack() as stack:
+                found = stack.enter_context(dask_cluster(place, workers=workers, find=find))
+                client = stack.enter_context(dask_client(found.address, name=str(place)))
+                yield _ranges(client, found, place, stack)
         case Cluster():
             from sluiceway.tasks.slurm_ranges import ranges_on  # noqa: PLC0415 - brings SSH along
 
@@ -57,39 +74,77 @@ def scorer_at(place: Place, *, workers: int, find: FindCluster = cluster_named) 
                 yield ranges
 
 
+def _ranges(client: Any, found: Found, place: Dask, stack: ExitStack) -> Scorer:
+    """Give what scores ranges by the files that workers have: this machine's, or those that are sent to a cluster."""
+    if found.access is None or found.loop is None:
+        return DaskRanges(client=client)
+    away = DaskRangesAway(client=client, access=found.access, loop=found.loop, place=str(place))
+    stack.callback(away.tidy)
+    return away
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaskRanges:
-    """Scores ranges as tasks of a Dask client."""
+    """Scores ranges as tasks of a Dask client, whose workers see the files of this machine."""
 
     client: Any
 
     def __call__(self, reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
         """Give what each range adds, in order; what is not taken is cancelled."""
         score = partial(_score, reference, staged, scoring_software())
-        # Two batches, or two runs, may have tasks of the same arguments and other rows in the folder.
-        futures = self.client.map(score, parts, pure=False, key="score_range")
-        try:
-            for future in futures:
-                yield future.result()
-                # Its result is on a worker until then.
-                future.release()
-        finally:
-            self.client.cancel(futures)
+        return in_order(self.client, score, parts)
 
 
-def _client(place: Dask, workers: int, stack: ExitStack) -> Any:
-    from distributed import Client, LocalCluster  # noqa: PLC0415 - takes most of a second
+class DaskRangesAway:
+    """Scores ranges as tasks of a Dask client, whose workers are jobs of a cluster and have files of their own."""
 
-    if place.address is None:
-        cluster = stack.enter_context(
-            LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)  # type: ignore[no-untyped-call]
-        )
-        return stack.enter_context(Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]
+    def __init__(self, *, client: Any, access: Access, loop: Background, place: str) -> None:
+        """Send rows and tables over this way; what was sent is kept by content there."""
+        self._client, self._access, self._loop, self._place = client, access, loop, place
+        self._transfer = Transfer(access.shell, access.clock)
+        self._tables: dict[Path, dict[str, Content]] = {}
+        self._left: list[PurePosixPath] = []
+
+    def __call__(self, reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
+        """Give what each range adds, in order; what is not taken is cancelled."""
+        folder = reference.table.folder
+        if folder not in self._tables:
+            # Read once: it is large.
+            self._tables[folder] = table_files(folder)
+        there = self._access.base / _BATCHES / secrets.token_hex(8)
+        work = Work.of(reference, staged, self._tables[folder], self._access, inputs=there / _INPUTS)
+        self._left += [there, *(self._access.base / KEPT / kept_name(each) for each in work.rows)]
+        self._loop.run(self._send(work, there))
+        score = partial(_score_there, str(there), self._place)
+        return in_order(self._client, score, [each.number for each in parts])
+
+    def tidy(self) -> None:
+        """Remove from the cluster what the batches have left there."""
+        if self._left:
+            self._loop.run(self._transfer.ask(Command.of("rm", "-rf", "--", *map(str, self._left))))
+
+    async def _send(self, work: Work, folder: PurePosixPath) -> None:
+        """Bring the order there, and links to the rows and the table."""
+        await require_same(self._access, work.order, place=self._place)
+        kept, inputs = self._access.base / KEPT, work.request.inputs
+        await self._transfer.keep(inputs.values(), kept)
+        lines = "".join(f"{_INPUTS}/{name}\n{kept / kept_name(each)}\n" for name, each in inputs.items())
+        folders = (str(folder), f"{_INPUTS}/{ROWS}", f"{_INPUTS}/{TABLE}")
+        (await self._transfer.ask(Command.script(_LINK, *folders, stdin=lines.encode()))).require_success()
+        await self._access.shell.write(folder / ORDER, work.order.to_bytes())
+
+
+def in_order(client: Any, score: Any, asked: Sequence[Any]) -> Iterator[Partial]:
+    """Let workers do something with each, and give the results in order; what is not taken is cancelled."""
+    # Two batches, or two runs, may have tasks of the same arguments and other rows in the folder.
+    futures = client.map(score, asked, pure=False, key="score_range")
     try:
-        # Closing a client leaves a cluster that it did not start.
-        return stack.enter_context(Client(place.address, timeout=_PATIENCE, set_as_default=False))  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise Unreachable(machine=str(place), reason=str(error)) from error
+        for future in futures:
+            yield future.result()
+            # Its result is on a worker until then.
+            future.release()
+    finally:
+        client.cancel(futures)
 
 
 def _score(reference: Reference, staged: Staged, software: Software, part: Range) -> Partial:
@@ -103,3 +158,19 @@ def _score(reference: Reference, staged: Staged, software: Software, part: Range
 @cache
 def _own_software() -> Software:
     return scoring_software()
+
+
+def _score_there(folder: str, place: str, number: int) -> Partial:
+    """Score one range on a worker that has the batch's files in a folder."""
+    order = _order(folder, place)
+    ((_, found),) = order.partials([number], Path(folder) / _INPUTS)
+    return replace(found, found=NO_MATCHES)
+
+
+@cache
+def _order(folder: str, place: str) -> Order:
+    order = Order.of((Path(folder) / ORDER).read_bytes())
+    problem = order.problem()
+    if problem is not None:
+        raise PlaceUnusable(place=place, reason=problem)
+    return order

@@ -157,6 +157,19 @@ class SshShell(Shell):
                 staged.chmod((there.permissions or 0o600) & 0o777)
 
     @contextlib.asynccontextmanager
+    async def forward(self, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+        """Give a port of this machine that leads, over this connection, to one that the machine reaches."""
+        connection = await self._connected()
+        try:
+            listener = await connection.forward_local_port("127.0.0.1", 0, host, port)
+        except (asyncssh.Error, OSError) as error:
+            raise Unreachable(machine=self.machine, reason=f"it forwards no ports: {_said(error)}") from error
+        try:
+            yield "127.0.0.1", listener.get_port()
+        finally:
+            listener.close()
+
+    @contextlib.asynccontextmanager
     async def _transfer(
         self, source: PurePath, target: PurePath, *, timeout: timedelta
     ) -> AsyncIterator[asyncssh.SFTPClient]:

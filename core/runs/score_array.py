@@ -162,18 +162,9 @@ class ScoreArrays:
 
     async def _require_same(self, order: Order) -> None:
         """Raise PlaceUnusable where the cluster has other code than this machine, or another panel."""
-        if order.panel in self._checked:
-            return
-        python = self._access.settings.python
-        argv = ("env", "PYTHONSAFEPATH=1", python, "-m", MODULE, CHECK)
-        done = await self._transfer.ask(Command(argv=argv, stdin=order.to_bytes()))
-        frames = read_frames(done)
-        if isinstance(frames, Unreachable):
-            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [frames.reason]
-            raise PlaceUnusable(place=str(self._place), reason=f"its Python, {python!r}, cannot score: {said[0]}")
-        if problem := frames.value("problem"):
-            raise PlaceUnusable(place=str(self._place), reason=problem)
-        self._checked.add(order.panel)
+        if order.panel not in self._checked:
+            await require_same(self._access, order, place=str(self._place))
+            self._checked.add(order.panel)
 
     async def _require_hope(
         self, attempt: Attempt, host: SlurmArray, lacking: Mapping[int, Ending], *, is_last: bool
@@ -220,6 +211,19 @@ class ScoreArrays:
         over = [each for each in found if each.number <= n_seen or Path(each.cancelled).is_file()]
         intents = [(each, run.intent_of(each)) for each in over]
         return [each for each, intent in intents if intent is not None and intent["place"] == str(self._place)]
+
+
+async def require_same(access: Access, order: Order, *, place: str) -> None:
+    """Raise PlaceUnusable where a cluster's Python has other code than this machine, or finds another panel."""
+    python = access.settings.python
+    argv = ("env", "PYTHONSAFEPATH=1", python, "-m", MODULE, CHECK)
+    done = await Transfer(access.shell, access.clock).ask(Command(argv=argv, stdin=order.to_bytes()))
+    frames = read_frames(done)
+    if isinstance(frames, Unreachable):
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [frames.reason]
+        raise PlaceUnusable(place=place, reason=f"its Python, {python!r}, cannot score: {said[0]}")
+    if problem := frames.value("problem"):
+        raise PlaceUnusable(place=place, reason=problem)
 
 
 def _numbers(element: Element) -> list[int]:

@@ -31,10 +31,11 @@ from sluiceway.core.store.record import Damage, sealed, unsealed
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
     from sluiceway.core.genetics.panel import Panel
+    from sluiceway.core.genetics.score import Partial
 
 MODULE: Final = "sluiceway.core.runs.score_element"
 CHECK: Final = "check"
@@ -63,10 +64,19 @@ class Order:
     pickled: bytes
 
     @classmethod
-    def made(cls, reference: Reference, batch: Batch, *, key: str, prefix: PurePosixPath, known: PurePosixPath) -> Self:
+    def made(
+        cls,
+        reference: Reference,
+        batch: Batch,
+        *,
+        key: str,
+        prefix: PurePosixPath,
+        known: PurePosixPath,
+        inputs: PurePosixPath | None = None,
+    ) -> Self:
         """Make the order for a batch, by this code; there, the names of the panel's files begin with `prefix`."""
         panel = _moved(reference.panel, Path(prefix))
-        table = replace(reference.table, folder=_INPUTS / TABLE)
+        table = replace(reference.table, folder=Path(inputs or _INPUTS) / TABLE)
         return cls(
             key=key,
             panel=reference.table.digest,
@@ -101,12 +111,17 @@ class Order:
 
     def score(self, numbers: list[int]) -> None:
         """Score ranges at once, each into a file in the working folder."""
+        for number, partial in self.partials(numbers, _INPUTS):
+            write_partial(Path(partial_name(number)), partial, key=self.key, number=number)
+
+    def partials(self, numbers: list[int], inputs: Path) -> Iterator[tuple[int, Partial]]:
+        """Score ranges at once, with the rows in this folder; give each with its number."""
         stream = io.BytesIO(self.pickled)
         pickle.load(stream)  # noqa: S301 - as above
         reference, batch = pickle.load(stream)  # noqa: S301
         nothing = np.zeros((batch.scores, REASONS))
         staged = Staged(
-            folder=_INPUTS / ROWS,
+            folder=inputs / ROWS,
             batch=batch,
             unread=frozenset(),
             reasons=nothing.astype(np.int64),
@@ -116,7 +131,7 @@ class Order:
         parts = [each for each in reference.ranges if each.number in numbers]
         partials = Threads(workers=len(parts))(reference, staged, parts)
         for part, partial in zip(parts, partials, strict=True):
-            write_partial(Path(partial_name(part.number)), partial, key=self.key, number=part.number)
+            yield part.number, partial
 
 
 def main(words: list[str]) -> int:

@@ -40,7 +40,15 @@ class Work:
     scratch: Path
 
     @classmethod
-    def of(cls, reference: Reference, staged: Staged, table: Mapping[str, Content], access: Access) -> Self:
+    def of(
+        cls,
+        reference: Reference,
+        staged: Staged,
+        table: Mapping[str, Content],
+        access: Access,
+        *,
+        inputs: PurePosixPath | None = None,
+    ) -> Self:
         """Say what is to be done on a cluster. Rows and the panel's table are inputs; the way there is not in the key.
 
         Args:
@@ -48,6 +56,7 @@ class Work:
             staged: The batch.
             table: The files of the panel's table, by the names of inputs.
             access: The cluster.
+            inputs: Where the inputs lie there, unless it is where an element has them.
         """
         batch, software = staged.batch, scoring_software()
         files = [staged.folder / f"{each.number}.rows" for each in reference.ranges]
@@ -66,7 +75,8 @@ class Work:
             title=f"{batch.scores} scores, in {len(reference.ranges)} ranges of a panel",
         )
         prefix = there_of(PurePosixPath(reference.panel.prefix), access.settings.panels)
-        order = Order.made(reference, batch, key=asked.key, prefix=prefix, known=access.base / _PANELS)
+        known = access.base / _PANELS
+        order = Order.made(reference, batch, key=asked.key, prefix=prefix, known=known, inputs=inputs)
         script = f'exec {shlex.quote(access.settings.python)} -m {MODULE} "$@"\n'
         return cls(
             request=replace(asked, carried={ORDER: order.to_bytes(), _SCRIPT: script.encode()}),

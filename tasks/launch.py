@@ -1,0 +1,134 @@
+"""Engines as Prefect tasks, for flows that work with one over several steps: started once, warm for all of them.
+
+An engine is held in an allocation on a cluster, which is a session (`core.slurm.session`), or on this machine; where
+this machine is itself a node of an allocation, all of its nodes have a part.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from prefect import task
+from prefect.artifacts import acreate_link_artifact
+from prefect.cache_policies import NO_CACHE
+
+from sluiceway.blocks.slurm import cluster_of_block
+from sluiceway.core.errors import PlaceUnusable
+from sluiceway.core.launch.held import Connection, Holding, held_here
+from sluiceway.core.launch.launcher import EngineLauncher
+from sluiceway.core.launch.registry import launcher_named
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs.access import access_to
+from sluiceway.core.runs.place import Cluster, Local, parse
+from sluiceway.core.slurm.resources import Resources
+from sluiceway.core.slurm.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sluiceway.core.remote.shell import Shell
+
+_ENGINES = "engines"
+
+
+class Engine:
+    """An engine that runs: `async with await start_dask(...) as engine`, or end it with `await engine.end()`."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._stack = AsyncExitStack()
+        self.connection: Connection
+        self.session: Session | None = None
+        self.address = ""
+        self.dashboard = ""
+
+    @property
+    def inside(self) -> str:
+        """Where the engine is for whatever runs in its allocation; `address` and `dashboard` are for this machine."""
+        return self.connection.address
+
+    async def __aenter__(self) -> Self:
+        """Use it."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End it."""
+        await self.end()
+
+    async def end(self) -> None:
+        """End the engine, and release its allocation."""
+        await self._stack.aclose()
+
+    async def begin(self, launcher: EngineLauncher, on: str, resources: Resources | None, python: str | None) -> None:
+        """Start it, and wait until it is ready; what was begun ends where it does not become so."""
+        async with AsyncExitStack() as stack:
+            holding = await self._holding(on, resources, python, stack)
+            self.connection = await stack.enter_async_context(holding.engine(launcher))
+            self.address = await _from_here(self.connection.address, holding.shell, stack)
+            self.dashboard = await _from_here(self.connection.dashboard, holding.shell, stack)
+            self._stack = stack.pop_all()
+
+    async def _holding(
+        self, on: str, resources: Resources | None, python: str | None, stack: AsyncExitStack
+    ) -> Holding:
+        match parse(on):
+            case Local():
+                return stack.enter_context(held_here(python or "python3"))
+            case Cluster(name):
+                known = await cluster_of_block(name)
+                access = await access_to(known, SystemClock())
+                folder = access.base / _ENGINES / secrets.token_hex(8)
+                wish = known.resources_for(resources or Resources())
+                self.session = Session(access.cluster, resources=wish, folder=folder / "allocation")
+                await stack.enter_async_context(self.session)
+                used = python or known.python
+                return Holding(shell=access.shell, clock=access.clock, folder=folder, run=self.session.run, python=used)
+            case place:
+                raise PlaceUnusable(place=str(place), reason="an engine is held by local, or a cluster")
+
+
+async def _from_here(url: str, shell: Shell, stack: AsyncExitStack) -> str:
+    """Give the same URL as this machine reaches it."""
+    parts = urlsplit(url)
+    if parts.hostname is None or parts.port is None:
+        return url
+    host, port = await stack.enter_async_context(shell.forward(parts.hostname, parts.port))
+    return parts._replace(netloc=f"{host}:{port}").geturl()
+
+
+async def started(
+    name: str,
+    on: str,
+    *,
+    resources: Resources | None,
+    python: str | None,
+    options: Mapping[str, Any],
+) -> Engine:
+    """Start an engine by its launcher's name, for the tasks of this module."""
+    launcher = launcher_named(name, options)
+    if not isinstance(launcher, EngineLauncher):
+        raise PlaceUnusable(place=on, reason=f"{name} starts no engine")
+    engine = Engine()
+    await engine.begin(launcher, on, resources, python)
+    return engine
+
+
+@task(cache_policy=NO_CACHE)
+async def start_dask(
+    on: str = "local", *, resources: Resources | None = None, python: str | None = None, **options: Any
+) -> Engine:
+    """Start a Dask cluster, one worker on each node, and give where it is: `engine.address` is the scheduler.
+
+    Args:
+        on: `local`, or the name of a cluster, where an allocation is held for it.
+        resources: What to ask of the cluster.
+        python: A Python there that has Dask; else the one on PATH here, or of the cluster's settings there.
+        options: Options of the launcher, such as `nodes`, `threads` or `memory`.
+    """
+    engine = await started("dask", on, resources=resources, python=python, options=options)
+    if engine.dashboard:
+        await acreate_link_artifact(engine.dashboard, key="dask-dashboard", description="Dask's dashboard")
+    return engine
