@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,14 +163,13 @@ def gc(
 ) -> None:
     """Move artifacts that nothing names to the trash, and what has been there long enough away for good."""
     from sluiceway.core.runs.references import collect_here
-    from sluiceway.core.slurm.resources import parse_walltime
     from sluiceway.core.store.gc import Garbage
 
     with _store() as store:
         if restore is not None:
             Garbage(store=store).restore(restore)
             return
-        garbage = Garbage(store=store, grace=parse_walltime(grace), keep_trash=parse_walltime(trash))
+        garbage = Garbage(store=store, grace=_span(grace), keep_trash=_span(trash))
         collected = collect_here(garbage, do=do)
     if as_json:
         typer.echo(json.dumps({"done": do, **asdict(collected)}))
@@ -187,6 +187,13 @@ def _print(collected: Collected, *, done: bool) -> None:
     told = f"{len(collected.trashed)} of {len(collected.trashed) + collected.kept} artifacts, {collected.size} bytes"
     more = "" if done else "; nothing was changed: --do collects them"
     console.for_remarks().print(f"{told}, are garbage{more}", markup=False, soft_wrap=True)
+
+
+def _span(text: str) -> timedelta:
+    """Read a length of time as Slurm's are written; none at all is a length, too."""
+    from sluiceway.core.slurm.resources import parse_walltime
+
+    return timedelta() if text.rstrip("smhd") == "0" else parse_walltime(text)
 
 
 @contextmanager
