@@ -22,6 +22,7 @@ from sluiceway.core.report import console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sluiceway.core.catalog.panel_archive import PanelHere
     from sluiceway.core.genetics.build import Region
     from sluiceway.core.genetics.panel import Panel
     from sluiceway.core.genetics.variants import VariantTable
@@ -38,6 +39,13 @@ def tell_of_table(panel: Panel, *, as_json: bool) -> None:
         "panel": table.digest,
     }
     _print_facts(facts, as_json=as_json)
+
+
+def tell_of_fetched(fetched: PanelHere, panel: Panel, *, as_json: bool) -> None:
+    """Make the table of a panel that was brought, and say how to name it and what is in it."""
+    table = _table(panel)
+    told = {"prefix": str(panel.prefix), "archive": fetched.url, "md5": fetched.md5}
+    _print_facts({**told, **_of_people(panel), **_of_variants(panel, table)}, as_json=as_json)
 
 
 def tell_of_panel(panel: Panel, *, as_json: bool) -> None:

@@ -33,6 +33,31 @@ def prepare(
 
 
 @app.command()
+def fetch(  # noqa: PLR0913, PLR0917 - one per option
+    name: Annotated[str, typer.Argument(help="1000g or hgdp_1kg, or with --url a name of your own.")],
+    url: Annotated[str | None, typer.Option("--url", help="Where its .tar.zst is, if not at the PGS Catalog.")] = None,
+    md5: Annotated[str | None, typer.Option("--md5", help="What the md5 of that must be.")] = None,
+    build: Annotated[Build, typer.Option("--build", help="Which of its builds to prepare.")] = Build.GRCH38,
+    labels: Labels = None,
+    relatives: Relatives = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody: use what is on this machine.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a reference panel of the PGS Catalog here, unpack and prepare it; what is here is not brought again."""
+    from sluiceway import panel_answers as answers
+    from sluiceway.core.catalog.catalog import Catalog
+    from sluiceway.core.catalog.panel_archive import fetch_panel
+    from sluiceway.core.catalog.refresh import waited
+    from sluiceway.core.report import console
+
+    place = Catalog.here(build=build, offline=offline).place
+    with console.progress_bars() as progress:
+        panel = waited(fetch_panel(place, name, url=url, md5=md5, progress=progress))
+    opened = _opened(panel.prefix(build), build, labels, relatives or panel.relatives(build))
+    answers.tell_of_fetched(panel, opened, as_json=as_json)
+
+
+@app.command()
 def info(
     prefix: Prefix, build: OfBuild = None, labels: Labels = None, relatives: Relatives = None, as_json: AsJson = False
 ) -> None:

@@ -31,7 +31,8 @@ _LABELS: Final = ("superpop", "superpopulation", "geneticregion", "region", "pop
 _SEXES: Final = {"1": MALE, "M": MALE, "MALE": MALE, "2": FEMALE, "F": FEMALE, "FEMALE": FEMALE}
 _NOBODY: Final = ("", "0", "NA")
 _YES: Final = ("TRUE", "T", "1", "YES", "Y")
-_RELATED_SUFFIXES: Final = (".king.cutoff.out.id", ".king.cutoff.id")
+LISTS_OF_RELATIVES: Final = (".king.cutoff.out.id", ".king.cutoff.id")
+"""What the names of plink2's lists of relatives end with."""
 _GENOTYPES: Final = (".pgen", ".bed")
 
 
@@ -136,7 +137,7 @@ def _label_column(path: Path, names: Sequence[str], wanted: str | None) -> str |
 
 
 def _unrelated(table: pl.DataFrame, prefix: Path, build: Build | None, named: Path | None) -> tuple[pl.Series, str]:
-    own = (prefix.with_name(prefix.name + suffix) for suffix in _RELATED_SUFFIXES)
+    own = (prefix.with_name(prefix.name + suffix) for suffix in LISTS_OF_RELATIVES)
     file = named or next((each for each in own if each.is_file()), None)
     column = next((name for name in table.columns if name.lower().rstrip("_") == "unrelated"), None)
     if file is None and column is None:
@@ -162,7 +163,7 @@ def _list_of_the_folder(prefix: Path, build: Build | None) -> Path | None:
     """
     lists = [
         file
-        for suffix in _RELATED_SUFFIXES
+        for suffix in LISTS_OF_RELATIVES
         for file in sorted(prefix.parent.glob(f"*{suffix}"))
         if not any(file.with_name(file.name.removesuffix(suffix) + each).is_file() for each in _GENOTYPES)
         and (build is None or Build.in_name(file.name) in {None, build})

@@ -142,7 +142,7 @@ async def test_a_download_that_fails_is_one_line_and_the_next_try_goes_on(
 
 
 async def test_a_table_that_was_damaged_is_brought_again(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
-    """Red on: core/catalog/kept.py: `return kept if all(store.get(key)` -> `return kept or all(store.get(key)`."""
+    """Red on: core/catalog/kept.py: `if all(store.get(key) is not None` -> `if all(key is not None`."""
     (fetched,) = await pull(kept, ["PGS000001"])
     assert isinstance(fetched, Fetched)
     payload = KeptTables(kept.home).store.get(fetched.kept.keys[0])
