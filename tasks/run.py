@@ -6,6 +6,7 @@ None is cached by Prefect: what was done already is found by content key, whoeve
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
@@ -103,3 +104,18 @@ async def show_receipt(receipt: RunReceipt) -> None:
     lines = "".join(f"| {name} | `{value}` |\n" for name, value in rows.items() if value is not None)
     text = f"# Run {receipt.run_id}\n\n| | |\n|---|---|\n{lines}"
     await acreate_markdown_artifact(text, key="run-receipt", description="How the run ended, and where everything is")
+    usage = await _usage(receipt)
+    if usage is not None:
+        table = [{"what": name.replace("_", " "), "used": value} for name, value in usage.items()]
+        await acreate_table_artifact(table, key="run-usage", description="What Slurm accounts for the job")
+
+
+async def _usage(receipt: RunReceipt) -> dict[str, Any] | None:
+    """Give what accounting tells of a run, waiting a little where it did not know when the receipt was written."""
+    where = place.parse(receipt.place)
+    if receipt.usage is not None or not isinstance(where, place.Cluster):
+        return receipt.usage
+    runs = runs_here()
+    async with reach(where, runs) as host:
+        used = await host.used(runs.folder(receipt.key).attempt(receipt.attempt))
+    return None if used is None else used.as_json()

@@ -15,7 +15,7 @@ import copy
 import functools
 import inspect
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -28,14 +28,16 @@ from prefect.utilities.callables import expand_mapping_parameters, get_call_para
 from prefect.utilities.engine import resolve_inputs_sync
 
 from sluiceway.blocks.slurm import cluster_of_block
-from sluiceway.core.runs import run
+from sluiceway.core.runs import callers, run
 from sluiceway.core.runs.array import Arrays
 from sluiceway.core.runs.function import STANDS_FOR, Calls, Item, answer_of, has_returned
 from sluiceway.core.runs.hosts import array_host_at, host_at, runs_here
 from sluiceway.core.runs.place import Local, Place, parse
-from sluiceway.core.runs.receipt import RunReceipt
+from sluiceway.core.runs.retries import Retries
 from sluiceway.tasks import run_log
+from sluiceway.tasks.asker import asked_here
 from sluiceway.tasks.run_page import RunPage
+from sluiceway.tasks.slurm_cancel import this_flow_run
 from sluiceway.tasks.slurm_map import futures_of, state_of
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
     from prefect.futures import PrefectFutureList
 
     from sluiceway.core.runs.answers import Answer
+    from sluiceway.core.runs.receipt import RunReceipt
     from sluiceway.core.runs.request import RunRequest
+    from sluiceway.core.runs.run import Runs
     from sluiceway.core.slurm.resources import Resources
 
 P = ParamSpec("P")
@@ -141,7 +145,7 @@ class SlurmTask(Task[P, R]):
         return task
 
 
-def slurm_task(
+def slurm_task(  # noqa: PLR0913 - one per option
     *,
     on: str = "local",
     resources: Resources | None = None,
@@ -175,6 +179,12 @@ def slurm_task(
     return lambda function: SlurmTask(function, where=where, **options)
 
 
+def _policy(retries: Retries | int) -> Retries | None:
+    if isinstance(retries, Retries):
+        return retries
+    return Retries(most=retries) if retries else None
+
+
 def _body(function: Callable[P, R], where: Where) -> Callable[P, R]:
     """Give what looks like the function, and calls it at the place."""
 
@@ -204,15 +214,13 @@ async def _call(request: RunRequest, where: Where) -> Any:
     runs = runs_here()
     _show_events()
     async with host_at(where.place, runs, wish=where.resources, find=cluster_of_block) as host:
-        staged = await run.stage(request, runs=runs, host=host, place=where.place)
-        if isinstance(staged, RunReceipt):
-            return _answer_in(staged)
-        page = RunPage(runs.clock, log=Path(staged.folder.stdout)) if _in_a_run() else None
-        job = await run.submit(staged, runs=runs, host=host)
-        ending = await run.await_end(staged, job, host=host, heard=page or run.nobody)
-        if page is not None:
-            await page.finish()
-        return _answer_in(await run.collect(staged, ending, runs=runs, host=host))
+        with noted, asked_here():
+            receipt = await run.run(
+                request, runs=runs, host=host, place=where.place, heard=page or run.nobody, retries=where.retries
+            )
+    if page is not None:
+        await page.finish()
+    return _answer_in(receipt)
 
 
 async def _call_each(calls: Calls, where: Where) -> list[Answer]:
@@ -223,7 +231,14 @@ async def _call_each(calls: Calls, where: Where) -> list[Answer]:
     found = array_host_at(where.place, runs, wish=where.resources, find=cluster_of_block, throttle=where.throttle)
     async with found as host:
         arrays = Arrays(
-            runs=runs, host=host, place=where.place, pack=where.pack, throttle=where.throttle, heard=page or run.nobody
+            runs=runs,
+            host=host,
+            place=where.place,
+            pack=where.pack,
+            throttle=where.throttle,
+            heard=page or run.nobody,
+            retries=where.retries,
+            caller=this_flow_run(),
         )
         answers = await arrays.answers(calls)
     if page is not None:
@@ -248,6 +263,11 @@ def _answer_in(receipt: RunReceipt) -> Any:
 def _show_events() -> None:
     if _in_a_run():
         run_log.show_events()
+
+
+def _page(runs: Runs, *, log: Path) -> RunPage | None:
+    """Give the page that shows what is said; none outside of a run of Prefect's."""
+    return RunPage(runs.clock, log=log) if _in_a_run() else None
 
 
 def _in_a_run() -> bool:

@@ -206,7 +206,8 @@ def is_alive(folder: AttemptFolder) -> bool:
 def _ending(folder: AttemptFolder, job: JobId) -> Ending:
     """Weigh what is left of an attempt of which nothing lives."""
     content = content_of(Path(folder.outcome))
-    was_cancelled = Path(folder.cancelled).exists()
+    # Whoever cancels an array cancels its elements.
+    was_cancelled = Path(folder.cancelled).exists() or Path(folder.whole.cancelled).exists()
     if content is None:
         kind = EndingKind.CANCELLED if was_cancelled else EndingKind.VANISHED
         return Ending(job=job, kind=kind, evidence="nothing of it lives, and it wrote no outcome")

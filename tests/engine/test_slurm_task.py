@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any, assert_type
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow, unmapped
 from prefect.cache_policies import INPUTS
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelled
 
 from sluiceway.core.errors import PlaceUnusable, RunFailed
+from sluiceway.core.runs.hosts import runs_here
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.slurm import SlurmTask, slurm_task
+from sluiceway.tasks.slurm_cancel import cancel_calls
 from tests.core.runs import called
 from tests.core.runs.called import Odd, Point
+from tests.core.runs.here import until
 from tests.engine.test_run_script import logged
 
 
@@ -204,3 +211,38 @@ def test_a_map_that_cannot_run_fails_each_item() -> None:
 def test_a_map_works_without_a_server() -> None:
     assert [each.value() for each in scaled.each([7, 8], unmapped([2]))] == [14, 16]
     assert scaled.each([], unmapped([2])) == []
+
+
+@slurm_task()
+def on_and_on(folder: str, number: int) -> int:
+    Path(folder, f"on-{number}").write_text("on")
+    time.sleep(60)
+    return number
+
+
+@flow(on_cancellation=[cancel_calls])
+def waiting(folder: str) -> list[str]:
+    futures = [on_and_on.submit(folder, 1), *on_and_on.map(folder, [2, 3])]
+    return [str(each.result(raise_on_failure=False)) for each in futures]
+
+
+async def test_a_flow_run_that_is_cancelled_ends_the_jobs_of_its_functions(tmp_path: Path) -> None:
+    running = asyncio.ensure_future(asyncio.to_thread(waiting, str(tmp_path)))
+    for number in (1, 2, 3):
+        await until(tmp_path / f"on-{number}")
+    (note,) = (runs_here().home / "callers").iterdir()
+    assert len(list(note.iterdir())) == 2
+    async with asyncio.timeout(30):
+        await cancel_calls(waiting, FlowRun(id=UUID(note.name), flow_id=uuid4()), Cancelled())
+        said = await running
+    assert ["cancelled" in each for each in said] == [True] * 3, said
+    assert not note.exists()
+
+
+async def test_a_call_that_came_back_leaves_no_note(tmp_path: Path) -> None:
+    @flow
+    def measure() -> list[int]:
+        return [counted(str(tmp_path / "count"), 1), counted.submit(str(tmp_path / "count"), 2).result()]
+
+    assert await asyncio.to_thread(measure) == [10, 20]
+    assert list((runs_here().home / "callers").glob("*")) == []
