@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from sluiceway.blocks.slurm import reach
@@ -23,6 +23,7 @@ from sluiceway.core.runs.retries import Retries
 from sluiceway.core.runs.retries import next_attempt as decide_again
 from sluiceway.core.slurm.job import Ending, JobId
 from sluiceway.core.slurm.resources import Resources
+from sluiceway.tasks.asker import asked_here
 from sluiceway.tasks.run_page import RunPage
 
 
@@ -32,8 +33,9 @@ async def stage_request(
 ) -> Attempt | RunReceipt:
     """Bring what the request needs to the place, where it asks for resources; or give the receipt of what was done."""
     runs, where = runs_here(), place.parse(on)
-    async with reach(where, runs, wish=resources) as host:
-        return await run.stage(request, runs=runs, host=host, place=where, fresh=fresh)
+    with asked_here():
+        async with reach(where, runs, wish=resources) as host:
+            return await run.stage(request, runs=runs, host=host, place=where, fresh=fresh)
 
 
 @task(cache_policy=NO_CACHE)
@@ -89,7 +91,7 @@ def lay_out_results(receipt: RunReceipt, out: Path) -> None:
 
 @task(cache_policy=NO_CACHE)
 async def show_receipt(receipt: RunReceipt) -> None:
-    """Show on the run's page how it ended, and where everything is."""
+    """Show on the run's page how it ended, where everything is, and what it used as accounting has it."""
     rows = {
         "ending": receipt.why,
         "place": f"{receipt.place}, job {receipt.job_id}, attempt {receipt.attempt}",

@@ -15,7 +15,7 @@ import copy
 import functools
 import inspect
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -66,6 +66,7 @@ class Where:
     variables: Mapping[str, str] = field(default_factory=dict)
     pack: int = 1
     throttle: int | None = None
+    retries: Retries | None = None
 
     @property
     def python(self) -> str | None:
@@ -153,6 +154,7 @@ def slurm_task(  # noqa: PLR0913 - one per option
     variables: Mapping[str, str] | None = None,
     pack: int = 1,
     throttle: int | None = None,
+    retries_by_cause: Retries | int = 0,
     **options: Any,
 ) -> Callable[[Callable[P, R]], SlurmTask[P, R]]:
     """Make a function a Prefect task whose body runs at a place.
@@ -166,6 +168,8 @@ def slurm_task(  # noqa: PLR0913 - one per option
         pack: How many items of a map one element of an array makes, one after the other.
         throttle: How many elements of a map run at once; left out, it is as many as the cluster lets run, and one for
             each processor on this machine.
+        retries_by_cause: How often what lacked memory or time, was preempted, or lost its node is made again, asked for
+            better: a call, or of a map those elements alone.
         options: The options of every Prefect task, such as `retries`.
     """
     where = Where(
@@ -175,6 +179,7 @@ def slurm_task(  # noqa: PLR0913 - one per option
         variables=dict(variables or {}),
         pack=pack,
         throttle=throttle,
+        retries=_policy(retries_by_cause),
     )
     return lambda function: SlurmTask(function, where=where, **options)
 
@@ -213,6 +218,9 @@ async def _call(request: RunRequest, where: Where) -> Any:
     """Run a call to its end, showing what it says on the task run's page, and give its answer."""
     runs = runs_here()
     _show_events()
+    folder = runs.folder(request.key)
+    page = _page(runs, log=Path(folder.path))
+    noted = callers.waiting(runs, this_flow_run(), folder.key)
     async with host_at(where.place, runs, wish=where.resources, find=cluster_of_block) as host:
         with noted, asked_here():
             receipt = await run.run(
@@ -227,7 +235,7 @@ async def _call_each(calls: Calls, where: Where) -> list[Answer]:
     """Run a map to its end, showing what its elements say on the task run's page, and give all answers."""
     runs = runs_here()
     _show_events()
-    page = RunPage(runs.clock, log=runs.home) if _in_a_run() else None
+    page = _page(runs, log=runs.home)
     found = array_host_at(where.place, runs, wish=where.resources, find=cluster_of_block, throttle=where.throttle)
     async with found as host:
         arrays = Arrays(
