@@ -22,11 +22,13 @@ from sluiceway import (
     cluster_command,
     jobs_command,
     lift_command,
+    logs_command,
     panel_command,
     provenance_command,
     query_command,
     run_command,
     score_command,
+    session_command,
 )
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
@@ -79,11 +81,12 @@ app.command()(provenance_command.status)
 app.command()(provenance_command.verify)
 app.command()(provenance_command.explain)
 app.command()(run_command.run)
-app.command()(run_command.logs)
+app.command()(logs_command.logs)
 app.command()(run_command.cancel)
 app.command()(cluster_command.attach)
 app.command()(cluster_command.shell)
 app.command()(cluster_command.doctor)
+app.command()(session_command.session)
 
 
 @app.command()

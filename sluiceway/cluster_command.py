@@ -14,6 +14,7 @@ from sluiceway.core.report import console
 
 if TYPE_CHECKING:
     from sluiceway.core.runs.clusters import ClusterSettings
+    from sluiceway.core.runs.doctor import Check
     from sluiceway.core.slurm.job import JobId
 
 _NOT_AS_NEEDED = 4
@@ -24,17 +25,21 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginni
 
 def doctor(
     on: Annotated[str, typer.Option("--on", help="The cluster's name.")],
+    job: Annotated[bool, typer.Option("--job", help="Submit a tiny job as well, and wait for it.")] = False,
 ) -> None:
     """Check whether a cluster has all that runs need, and say what to do where not. Exit code 4 when it has not."""
-    if not asyncio.run(_examine(on)):
+    if not asyncio.run(_examine(on, with_job=job)):
         raise typer.Exit(_NOT_AS_NEEDED)
 
 
-def attach(name: Run) -> None:
+def attach(
+    name: Run,
+    element: Annotated[int | None, typer.Option("--element", min=0, help="This element of an array alone.")] = None,
+) -> None:
     """Show all that a run prints and says, from its beginning until it has ended; leaving lets it go on."""
-    from sluiceway.run_command import logs
+    from sluiceway.logs_command import logs
 
-    logs(name, follow=True)
+    logs(name, follow=True, element=element)
 
 
 def shell(
@@ -49,18 +54,31 @@ def shell(
         os.execvp(command[0], command)  # noqa: S606
 
 
-async def _examine(on: str) -> bool:
+async def _examine(on: str, *, with_job: bool) -> bool:
     from sluiceway.core.remote.clock import SystemClock
-    from sluiceway.core.runs.doctor import Health, examine
+    from sluiceway.core.runs import place
+    from sluiceway.core.runs.doctor import Health, examine, tried
+    from sluiceway.core.runs.hosts import runs_here
 
-    is_fit, out = True, console.for_results()
+    is_fit = True
     async for each in examine(await _cluster(on), SystemClock()):
         is_fit = is_fit and each.health is not Health.FAILED
-        out.print(f"[{_COLOURS[each.health]}]{each.health:9}[/] {each.what}:", end=" ")
-        out.print(each.said, markup=False, highlight=False, soft_wrap=True)
-        if each.advice:
-            out.print(f"          {each.advice}", markup=False, highlight=False, soft_wrap=True)
+        _print_check(each)
+    if is_fit and with_job:
+        runs, where = runs_here(), place.parse(on)
+        async with asks.reach(where, runs) as host:
+            check = await tried(runs, host, where)
+        _print_check(check)
+        is_fit = check.health is not Health.FAILED
     return is_fit
+
+
+def _print_check(check: Check) -> None:
+    out = console.for_results()
+    out.print(f"[{_COLOURS[check.health]}]{check.health:9}[/] {check.what}:", end=" ")
+    out.print(check.said, markup=False, highlight=False, soft_wrap=True)
+    if check.advice:
+        out.print(f"          {check.advice}", markup=False, highlight=False, soft_wrap=True)
 
 
 async def _cluster(on: str) -> ClusterSettings:

@@ -37,7 +37,10 @@ def gc(
     keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Those that failed stay, with logs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which would go, and stop.")] = False,
 ) -> None:
-    """Remove old runs, here and on their clusters; one that may be running stays. Exit code 4 when one could not go."""
+    """Remove old runs, here and on their clusters, and the inputs kept there that no run needs any more.
+
+    One that may be running stays. Exit code 4 when one could not go.
+    """
     from sluiceway.core.runs.tidying import Keep
     from sluiceway.core.slurm.resources import parse_walltime
 
@@ -59,6 +62,9 @@ async def _tidy(wanted: Keep, *, dry_run: bool) -> Tidied:
     runs = runs_here()
 
     async def remove(place: str, names: list[str]) -> set[str]:
-        return await tidying.remove_at(await access_to(await asks.cluster(place), runs.clock), names)
+        access = await access_to(await asks.cluster(place), runs.clock)
+        still = await tidying.remove_at(access, names)
+        await tidying.remove_inputs_at(access, younger_than=wanted.younger_than)
+        return still
 
     return await tidying.tidy(runs, wanted, remove=remove, dry_run=dry_run)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.run import Runs
     from sluiceway.core.slurm.resources import Resources
 
+_SPELT = {"mem": "memory", "cpus-per-task": "cpus", "mem-per-cpu": "memory_per_cpu"}
+_SPELLING = {"memory": "mem", "components": "component"}
 _PANEL = "What to ask of a cluster; what is left out is as the cluster's settings say"
 
 Nodes = Annotated[int | None, typer.Option("--nodes", help="How many nodes.", rich_help_panel=_PANEL)]
@@ -37,13 +39,21 @@ QueueLimit = Annotated[
 Dependency = Annotated[
     str | None, typer.Option("--dependency", help="Wait for jobs, such as afterok:812.", rich_help_panel=_PANEL)
 ]
+Components = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--component",
+        help="A further component of a heterogeneous job, such as nodes=2,cpus=4,mem=8G; repeatable.",
+        rich_help_panel=_PANEL,
+    ),
+]
 Extra = Annotated[
     list[str] | None,
     typer.Option("--extra-sbatch", help="Any other option of sbatch, NAME=VALUE or NAME.", rich_help_panel=_PANEL),
 ]
 
 
-def wish_of(extra: list[str] | None, **asked: int | str | None) -> Resources:
+def wish_of(extra: list[str] | None, components: list[str] | None = None, **asked: int | str | None) -> Resources:
     """Make what a job asks for of the options that were given, or raise ResourcesInvalid."""
     from sluiceway.core.slurm.resources import Resources
 
@@ -51,7 +61,40 @@ def wish_of(extra: list[str] | None, **asked: int | str | None) -> Resources:
     if extra:
         parted = [each.partition("=") for each in extra]
         given["extra_sbatch"] = {name: value if mark else True for name, mark, value in parted}
+    if components:
+        given["components"] = [component_of(each) for each in components]
     return Resources.model_validate(given)
+
+
+def component_of(text: str) -> dict[str, str | int]:
+    """Read what a component asks for: NAME=VALUE with commas between, by the names of the options.
+
+    >>> component_of("nodes=2,mem=8G")
+    {'nodes': 2, 'memory': '8G'}
+    """
+    from sluiceway.core.errors import ResourcesInvalid
+
+    asked: dict[str, str | int] = {}
+    for part in text.split(","):
+        name, mark, value = part.partition("=")
+        if not mark:
+            raise ResourcesInvalid(option="component", value=text, reason="write NAME=VALUE, with commas between")
+        asked[_SPELT.get(name, name.replace("-", "_"))] = int(value) if value.isdecimal() else value
+    return asked
+
+
+def require_used(where: Place, given: Resources, *, estimate: bool = False) -> None:
+    """Raise PlaceUnusable where something is asked of a cluster, and the run is to be on this machine."""
+    from sluiceway.core.errors import PlaceUnusable
+    from sluiceway.core.runs.place import Local
+
+    # So many tasks are made anywhere.
+    names = sorted(given.model_fields_set - {"tasks"})
+    asked = [f"--{_SPELLING.get(name, name.replace('_', '-'))}" for name in names]
+    asked += ["--estimate"] if estimate else []
+    if isinstance(where, Local) and asked:
+        reason = f"{' and '.join(asked)} can be asked of a cluster only; a run here has all that this machine has"
+        raise PlaceUnusable(place=str(where), reason=reason)
 
 
 def reach(where: Place, runs: Runs, *, wish: Resources | None = None) -> AbstractAsyncContextManager[JobHost]:

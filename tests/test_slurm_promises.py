@@ -15,6 +15,7 @@ from tests.test_mutations import every_test, named
 
 WIRE = {
     "watch": "wire/slurm/test_watch.py",
+    "following": "wire/slurm/test_following.py",
     "submit": "wire/slurm/test_submit.py",
     "faults": "wire/slurm/test_faults.py",
     "killed": "wire/slurm/test_killed.py",
@@ -24,6 +25,7 @@ WIRE = {
 }
 CLUSTER = {
     "jobs": "cluster/test_slurm_jobs.py",
+    "faults": "cluster/test_faults.py",
     "runs": "cluster/test_runs.py",
     "functions": "cluster/test_functions.py",
     "again": "cluster/test_tried_again.py",
@@ -63,7 +65,7 @@ BROKEN_ON_THE_FAKE = {
         runs: a_job_is_given_up_when_slurm_answers_again""",
     "connection cut for a minute at each step": """
         faults: a_line_that_is_cut_for_a_minute_at_any_step_costs_nothing_but_time
-        watch: output_is_told_once_though_the_line_is_cut
+        following: output_is_told_once_though_the_line_is_cut
         functions: an_array_that_was_cut_off_at_every_turn_is_one_array""",
     "node killed": """
         watch: h_what_slurm_ended_is_told_by_its_cause
@@ -88,7 +90,7 @@ BROKEN_FOR_REAL = {
     "B: failed, and still in the queue": "jobs: a_database_that_is_down_neither_loses_nor_doubles_a_job",
     "C: Slurm silent": "jobs: a_controller_that_is_down_neither_loses_nor_doubles_a_job",
     "D: connection down": "runs: a_connection_that_dies_under_a_run_costs_nothing_but_time",
-    "E: completing": "not broken: nothing there keeps a job completing",
+    "E: completing": "faults: e_a_job_that_is_completing_has_not_ended",
     "F: hours in the queue": "not broken: hours pass on the fake's clock alone",
     "G: requeued": "jobs: a_requeued_job_ends_with_its_last_run",
     "H: out of memory or time": """
@@ -96,19 +98,24 @@ BROKEN_FOR_REAL = {
         again: a_job_over_its_memory_succeeds_at_the_second_attempt_with_more
         again: one_that_is_warned_before_its_limit_goes_on_in_the_next_attempt""",
     "answer of sbatch lost": "runs: a_run_that_is_killed_is_one_job_with_the_right_result",
-    "sbatch killed half-way": "not broken: sbatch is gone after milliseconds",
+    "sbatch killed half-way": "faults: an_sbatch_that_is_killed_while_the_controller_stands_still_leaves_one_job",
     "sacct late": "not broken: slurmdbd answers at once or not at all",
     "slurmdbd down": "jobs: a_database_that_is_down_neither_loses_nor_doubles_a_job",
     "slurmctld down for a minute": "jobs: a_controller_that_is_down_neither_loses_nor_doubles_a_job",
     "connection cut for a minute at each step": """
         runs: a_connection_that_dies_under_a_run_costs_nothing_but_time
-        runs: a_server_that_stands_still_for_some_seconds_is_waited_for""",
+        runs: a_server_that_stands_still_for_some_seconds_is_waited_for
+        faults: a_login_node_that_is_cut_off_at_submit_await_and_collect_costs_nothing_but_time""",
     "node killed": """
         jobs: a_node_that_fails_is_told_as_such
+        faults: a_node_daemon_that_is_killed_and_comes_back_leaves_its_job_alone
+        faults: a_node_that_dies_with_all_it_runs_costs_one_attempt
         again: a_node_that_failed_is_left_out_of_the_next_attempt""",
     "preempted and requeued twice": "jobs: a_job_that_is_preempted_twice_ends_with_its_last_run",
     "cancelled by somebody else": "functions: an_element_that_is_cancelled_is_made_again_alone",
-    "full disk": "not broken: its folders are on this machine's own disk",
+    "full disk": """
+        faults: a_run_whose_disk_fills_up_has_failed_and_is_run_anew_when_there_is_room
+        faults: a_disk_that_is_full_before_the_submit_is_waited_for_and_makes_one_job""",
     "clocks apart": "not broken: its nodes have this machine's clock",
     "kill -9 at each step": "runs: a_run_that_is_killed_is_one_job_with_the_right_result",
     "injection": "runs: arguments_variables_and_names_arrive_as_they_were_given",

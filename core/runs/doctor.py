@@ -1,6 +1,7 @@
 """Looks whether a cluster has all that runs need, and says of what it lacks why that matters and what to do.
 
-Everything is asked in one go, and judged here; nothing is left behind there.
+Everything is asked in one go, and judged here; nothing is left behind there. A job is submitted only where that is
+asked for: nothing else shows that every node sees the base folder, and has the Python that runs need.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, LiteralString
 from sluiceway.core.errors import SluicewayError, SlurmRefused
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.access import access_to
+from sluiceway.core.runs.request import RunRequest
+from sluiceway.core.runs.run import run
 from sluiceway.core.slurm.job import JobSpec
 from sluiceway.core.slurm.parse import Frames, Unreachable, read_frames
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.access import Access
     from sluiceway.core.runs.clusters import ClusterSettings
+    from sluiceway.core.runs.host import JobHost
+    from sluiceway.core.runs.place import Place
+    from sluiceway.core.runs.run import Runs
 
 _SOON = timedelta(minutes=3)
 _SLURM = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo")
@@ -68,6 +74,21 @@ class Check:
     health: Health
     said: str
     advice: str = ""
+
+
+async def tried(runs: Runs, host: JobHost, place: Place) -> Check:
+    """Run a tiny job as any other run is run, from its submit to its receipt."""
+    request = RunRequest(command=("hostname",), title="a doctor's job")
+    began = runs.clock.now()
+    try:
+        receipt = await run(request, runs=runs, host=host, place=place, fresh=True)
+    except SluicewayError as error:
+        return _failed("job", str(error), "What a job asks for must be something that the cluster grants.")
+    seconds = (runs.clock.now() - began).total_seconds()
+    if not receipt.succeeded:
+        advice = f"Look at {receipt.folder}: do the nodes see the base folder, and have they that Python?"
+        return _failed("job", f"{receipt.job_id} ended: {receipt.why}", advice)
+    return _ok("job", f"{receipt.job_id} ran on {receipt.host} and was back after {seconds:.1f} s")
 
 
 async def examine(settings: ClusterSettings, clock: Clock) -> AsyncIterator[Check]:

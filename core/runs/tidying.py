@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from sluiceway.core.runs import listing, place
 from sluiceway.core.runs.folder import RUNS
 from sluiceway.core.runs.listing import Standing
 from sluiceway.core.runs.run import intent_of
+from sluiceway.core.runs.slurm_job import KEPT
 from sluiceway.core.slurm import commands, parse
 from sluiceway.core.store.durable import Storing, write_whole
 from sluiceway.core.store.lock import NAME, exclusive
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 _OVER = (Standing.OK, Standing.FAILED)
 _AT_ONCE = 500
 _ANSWER_LIMIT = timedelta(minutes=10)
+# A run that waits for its turn has had its inputs brought, and links to them only when it is submitted.
+_SPARED = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,3 +172,19 @@ async def remove_at(access: Access, names: Sequence[str]) -> set[str]:
             raise Unreachable(machine=access.shell.machine, reason=frames.reason)
         still |= {*some} - {*frames.of("gone").lines}
     return still
+
+
+async def remove_inputs_at(access: Access, *, younger_than: timedelta) -> list[str]:
+    """Remove from a cluster what no run there needs any more of the inputs that are kept by content; give their names.
+
+    Raises:
+        Unreachable: Nobody could say what is needed; nothing was removed.
+    """
+    minutes = math.ceil(max(younger_than, _SPARED) / timedelta(minutes=1))
+    command = commands.remove_kept(access.base / KEPT, access.base / RUNS, minutes=minutes)
+    frames = parse.read_frames(await access.shell.run(command, timeout=_ANSWER_LIMIT))
+    if isinstance(frames, parse.Unreachable):
+        raise Unreachable(machine=access.shell.machine, reason=frames.reason)
+    gone = list(frames.of("gone").lines)
+    tell(log, "inputs removed", machine=access.shell.machine, gone=len(gone))
+    return gone

@@ -155,6 +155,24 @@ echo @end
 """
 )
 
+# A link whose target is called by a digest is a reference, whatever folder that is in. Without a whole list of them,
+# nothing goes; nor does what was looked for lately, for a run may be about to link to it.
+_REMOVE_KEPT: LiteralString = """
+export LC_ALL=C
+cd -- "$1" 2>/dev/null || { echo @end; exit; }
+t=$(mktemp -d) || exit 73
+trap 'rm -rf -- "$t"' EXIT
+if [ -d "$2" ]; then
+    find "$2" -type l -printf '%l\\n' >"$t/links" || exit 74
+else
+    : >"$t/links"
+fi
+sed 's|.*/||' "$t/links" | sort -u >"$t/used"
+find . -maxdepth 1 -type f -mmin "+$3" -printf '%f\\n' | sort >"$t/old" || exit 74
+comm -13 "$t/used" "$t/old" | while IFS= read -r name; do rm -f -- "$name" && echo "@gone $name"; done
+echo @end
+"""
+
 _STANDING: LiteralString = (
     _ASK
     + """
@@ -272,6 +290,11 @@ def queue(*, cluster: str = "") -> Command:
 def remove_runs(folder: PurePosixPath, names: Iterable[str], *, cluster: str = "") -> Command:
     """Remove runs' folders by their names, but for those of which a job waits or runs."""
     return Command.script(_REMOVE_RUNS, cluster, str(folder), *names)
+
+
+def remove_kept(folder: PurePosixPath, runs: PurePosixPath, *, minutes: int) -> Command:
+    """Remove inputs that are kept by content, that no run links to, and that nobody has looked for in so long."""
+    return Command.script(_REMOVE_KEPT, str(folder), str(runs), str(minutes))
 
 
 def give_up(job: JobId) -> Command:

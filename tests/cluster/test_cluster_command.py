@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -155,3 +156,53 @@ def test_a_doctor_names_what_a_cluster_lacks_with_exit_code_4(typist: Typist, na
     assert done.returncode == 4, done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith("failed")]
     assert [line.startswith(each) for line, each in zip(failed, said, strict=True)] == [True] * len(said), failed
+
+
+def test_a_doctor_runs_a_tiny_job_where_that_is_asked_for(typist: Typist) -> None:
+    done = typist.types("doctor", "--on", "west", "--job")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^ok +job: \d+ ran on node\d", done.stdout, re.MULTILINE)
+
+
+def test_a_component_makes_a_heterogeneous_job(typist: Typist) -> None:
+    script = typist.script('echo "$SLURM_HET_SIZE $SLURM_JOB_NUM_NODES_HET_GROUP_1"')
+    done = typist.types("run", script, "--on", "west", "--mem", "100M", "--component", "nodes=2,mem=100M")
+    assert (done.returncode, done.stdout) == (0, "2 2\n"), done.stderr
+
+
+def test_a_session_runs_commands_in_one_allocation(typist: Typist) -> None:
+    words = ["session", "--on", "west", "--mem", "100M", "--time", "5m"]
+    done = typist.types(*words, 'echo "$SLURM_JOB_ID"', 'echo "$SLURM_JOB_ID"; exit 3', "echo so >&2")
+    first, second = done.stdout.splitlines()
+    assert (first, done.returncode) == (second, 1)
+    assert f"job {first}" in done.stderr
+    assert "exit code 3" in done.stderr
+    assert "so\n" in done.stderr
+    given = subprocess.run(
+        [COMMAND, *words, "--nodes", "2", "--ntasks", "2"],
+        cwd=typist.folder, env=typist.environment, input="hostname\n\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (given.returncode, len(set(given.stdout.split()))) == (0, 2), given.stderr
+
+
+MAPPED = """\
+from prefect import flow
+from sluiceway.tasks.slurm import slurm_task
+
+@slurm_task(on="west")
+def say(text: str) -> None:
+    print("said", text)
+
+say.each({texts})
+"""
+
+
+def test_the_elements_of_an_array_are_shown_by_their_numbers(typist: Typist) -> None:
+    texts = [secrets.token_hex(4) for _ in range(2)]
+    (typist.folder / "mapped.py").write_text(MAPPED.format(texts=texts))
+    asked = [sys.executable, "mapped.py"]
+    subprocess.run(asked, cwd=typist.folder, env=typist.environment, check=True, capture_output=True)
+    name = typist.only_run["run_id"]
+    assert sorted(typist.types("logs", name).stdout.splitlines()) == [f"[{n}] said {texts[n]}" for n in range(2)]
+    assert typist.types("logs", name, "--element", "1").stdout == f"said {texts[1]}\n"
+    assert sorted(typist.types("attach", name).stdout.splitlines()) == [f"[{n}] said {texts[n]}" for n in range(2)]

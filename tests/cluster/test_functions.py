@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from sluiceway.core.runs.answers import Answer
 from sluiceway.core.runs.array import Arrays
 from sluiceway.core.runs.function import Calls, Item, answer_of
 from sluiceway.core.runs.hosts import array_host_at, host_at, runs_here
-from sluiceway.core.runs.messages import Progress
+from sluiceway.core.runs.messages import LogLine, Progress
+from sluiceway.core.runs.retries import Retries
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.slurm import slurm_task
 from tests.cluster.test_runs import PLACE, There
@@ -36,10 +38,12 @@ def mapped(function: Callable[..., Any], given: Iterable[Any], *shared: Any) -> 
     return Calls(function=function, items=items, python=PYTHON)
 
 
-async def answers(there: There, asked: Calls, *, pack: int = 1) -> list[Answer]:
+async def answers(
+    there: There, asked: Calls, *, pack: int = 1, retries: Retries | None = None, **wish: Any
+) -> list[Answer]:
     runs = runs_here()
-    async with array_host_at(PLACE, runs) as host:
-        arrays = Arrays(runs=runs, host=host, place=PLACE, pack=pack, heard=there.hear)
+    async with array_host_at(PLACE, runs, wish=Resources(**wish) if wish else None) as host:
+        arrays = Arrays(runs=runs, host=host, place=PLACE, pack=pack, heard=there.hear, retries=retries)
         return await arrays.answers(asked)
 
 
@@ -93,6 +97,38 @@ async def test_an_element_that_is_cancelled_is_made_again_alone(there: There, fo
     assert values(await answers(there, asked)) == [0, 10, 20, 30]
     made = (await there.shell.run(Command.of("cat", str(count)))).require_success().text
     assert sorted(made.split()) == ["0", "1", "2", "2", "3"]
+
+
+def greedy_over_two(path: str, number: int) -> int:
+    """Take much memory over 2."""
+    called.counted(path, number)
+    if number == 2:
+        held = bytearray(300 << 20)
+        time.sleep(3)
+        return len(held) >> 20
+    return number
+
+
+async def test_an_element_over_its_memory_is_made_again_alone_with_more(there: There, folder: PurePosixPath) -> None:
+    """Red on: core/runs/array.py: `if again is not None: return again` -> `if again is not None: pass`."""
+    count = folder / "count"
+    asked = mapped(greedy_over_two, range(4), str(count))
+    assert values(await answers(there, asked, retries=Retries(), memory="200M")) == [0, 1, 300, 3]
+    made = (await there.shell.run(Command.of("cat", str(count)))).require_success().text
+    assert sorted(made.split()) == ["0", "1", "2", "2", "3"]
+    (why,) = [each.text for each in there.heard if isinstance(each, LogLine)]
+    assert why == "1 of 4 elements of attempt 1 ended: out of memory; again, memory 400M"
+
+
+async def test_elements_that_wait_too_long_are_given_up_and_those_that_run_are_not(there: There) -> None:
+    """Red on: core/slurm/commands.py: `"--state=PENDING", str(job))` -> `str(job))`."""
+    asked = mapped(called.slowly, range(8))
+    found = await answers(there, asked, queue_limit="3s", cpus=4, memory="3G", time="5m")
+    said = values(found)
+    assert {RunFailed} < set(said)
+    assert len([each for each in said if each is not RunFailed]) >= 2
+    with pytest.raises(RunFailed, match="it had waited in the queue"):
+        found[said.index(RunFailed)].value()
 
 
 async def element_of(there: There, count: PurePosixPath) -> str:

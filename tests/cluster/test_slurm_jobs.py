@@ -153,6 +153,9 @@ async def test_a_job_that_is_preempted_twice_ends_with_its_last_run(
 async def test_a_node_that_fails_is_told_as_such(
     cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster
 ) -> None:
+    """Red on: core/slurm/verdict.py: `JobState.NODE_FAIL: EndingKind.NODE_FAILURE` -> `JobState.NODE_FAIL:
+    EndingKind.KILLED`.
+    """
     node = devcluster.plan.nodes[2].name
     spec = order(LONG, resources=Resources(nodelist=node))
     job = await cluster.submit(spec, FILES)

@@ -67,6 +67,9 @@ async def test_a_job_over_its_memory_succeeds_at_the_second_attempt_with_more(th
 
 
 async def test_a_node_that_failed_is_left_out_of_the_next_attempt(there: There, devcluster: Devcluster) -> None:
+    """Red on: core/runs/retries.py: `EndingKind.NODE_FAILURE: _elsewhere,` -> `EndingKind.NODE_FAILURE:
+    _more_time,`.
+    """
     request = there.request('case "$PWD" in */a1/*) echo here; sleep 100;; esac; hostname')
     running = asyncio.create_task(tried(there, request))
     await there.until("here")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from sluiceway.core.errors import Unreachable
 from sluiceway.core.runs import listing
 from sluiceway.core.runs.host import Attempt
+from sluiceway.core.runs.request import inputs_of
 from sluiceway.core.runs.run import stage, submit
-from sluiceway.core.runs.tidying import Keep, Tidied, remove_at, tidy
+from sluiceway.core.runs.tidying import Keep, Tidied, remove_at, remove_inputs_at, tidy
 from tests.fake_slurm.slurm import FakeSlurm
 from tests.wire.slurm.conftest import FastClock, Line
 from tests.wire.slurm.test_runs import PLACE, There
@@ -96,3 +100,44 @@ async def test_a_run_stays_here_when_its_cluster_does_not_answer(there: There) -
     done = await tidied(there, ALL)
     assert (done.gone, list(done.kept)) == ((), [receipt.run_id])
     assert (await tidied(there, ALL)).gone == (receipt.run_id,)
+
+
+async def test_inputs_that_are_kept_go_when_no_run_links_to_them_and_nobody_asked_for_them_lately(
+    there: There, tmp_path: Path
+) -> None:
+    """Red on: core/slurm/commands.py: `comm -13 "$t/used" "$t/old"` -> `cat "$t/old"`."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(name.encode() * 200_000)
+    inputs = [inputs_of([tmp_path / name]) for name in ("one", "two")]
+    digests = [next(iter(each.values())).digest.removeprefix("sha256:") for each in inputs]
+    first, second = [await there.run(there.request("true", inputs=each)) for each in inputs]
+    assert {each.name for each in there.kept} == set(digests)
+
+    async def gone(days: int) -> list[str]:
+        return await remove_inputs_at(there.access, younger_than=timedelta(days=days))
+
+    assert await remove_at(there.access, [first.key.removeprefix("sha256:")]) == set()
+    assert await gone(0) == []
+    for each in there.kept:
+        os.utime(each, (0, 0))
+    assert await gone(30) == digests[:1]
+    assert await gone(30) == []
+    assert [each.name for each in there.kept] == digests[1:]
+    assert second.succeeded
+
+
+async def test_no_input_goes_where_nobody_can_say_what_is_needed(
+    there: There, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red on: core/slurm/commands.py: `>"$t/links" || exit 74` -> `>"$t/links"`."""
+    (tmp_path / "one").write_bytes(b"one" * 200_000)
+    await there.run(there.request("true", inputs=inputs_of([tmp_path / "one"])))
+    os.utime(there.kept[0], (0, 0))
+    programs = tmp_path / "broken"
+    programs.mkdir()
+    (programs / "find").write_text(f'#!/bin/sh\ncase "$1" in /*) exit 1;; esac\nexec {shutil.which("find")} "$@"\n')
+    (programs / "find").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(Unreachable):
+        await remove_inputs_at(there.access, younger_than=timedelta())
+    assert len(there.kept) == 1
