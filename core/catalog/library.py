@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.core.catalog.kept import damaged, is_note, require_kept, store_beside
+from sluiceway.core.catalog.kept import Kept, damaged, is_note, require_kept, store_beside
 from sluiceway.core.catalog.local_files import require_md5
 from sluiceway.core.catalog.score_table import ParsedScore, content_digest, read_table, write_table
 from sluiceway.core.catalog.scoring_file import read_scoring_file
@@ -93,7 +93,10 @@ class Library:
         return content
 
     def is_of(self, score: KnownScore, digest: str | None) -> bool:
-        """Tell whether a score came from a file with this digest."""
+        """Tell whether a score came from a file with this digest, or is the one of which a note with it tells."""
+        if is_note(score.source):
+            kept = Kept.read(score.source)
+            return kept is not None and score.key in kept.keys and digest == digest_of_file(score.source)
         return digest is not None and self._key(digest, score.part) == score.key
 
     def _from_file(self, score: KnownScore) -> ParsedScore:

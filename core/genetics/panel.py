@@ -14,6 +14,7 @@ from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import content_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _FORMS: Final = (
@@ -49,9 +50,17 @@ class Panel:
     @cached_property
     def digest(self) -> str:
         """The panel's identity: its files' contents, wherever they are and whatever they are called."""
-        files = {"genotypes": self.genotypes, "variants": self.variants, "samples": self.samples_file}
-        inputs = {role: digest_of_file(file) for role, file in files.items()}
-        return content_key("panel", inputs=inputs, parameters={}, modules={}, environment={})
+        return digest_of_panel({role: digest_of_file(file) for role, file in self.files.items()})
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The panel's files, by what they hold."""
+        return {"genotypes": self.genotypes, "variants": self.variants, "samples": self.samples_file}
+
+
+def digest_of_panel(files: Mapping[str, str]) -> str:
+    """Give the identity of the panel whose files have these digests, by what they hold."""
+    return content_key("panel", inputs=files, parameters={}, modules={}, environment={})
 
 
 def open_panel(

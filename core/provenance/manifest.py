@@ -57,6 +57,7 @@ class Input(Part):
         default=None,
         description="Where it was read, seen from the manifest's folder; its digest is then that of the tree there.",
     )
+    origin: str | None = Field(default=None, description="The address that it came from, where that was written down.")
 
 
 class File(Part):
@@ -239,7 +240,7 @@ def decoded(content: bytes, path: Path, *, is_ours: bool = False) -> Manifest:
         raise ManifestBroken(path=path, reason=places) from error
     if is_ours:
         return manifest
-    changed = _differences(manifest.model_dump(mode="json"), json.loads(content), where="")
+    changed = _differences(manifest.model_dump(mode="json"), _with_later_fields(json.loads(content)), where="")
     if changed:
         raise ManifestBroken(path=path, reason=f"these fields are missing or not as written: {', '.join(changed[:3])}")
     return manifest
@@ -288,6 +289,13 @@ def this_version() -> str:
 
 def _file(path: Path, *, name: str) -> File:
     return File(name=name, digest=digest_of_file(path), size=path.stat().st_size)
+
+
+def _with_later_fields(written: Any) -> Any:
+    """Give a manifest with the fields that earlier ones of the same version lack."""
+    for each in written.get("inputs") or ():
+        each.setdefault("origin", None)
+    return written
 
 
 def _differences(ours: Any, theirs: Any, *, where: str) -> list[str]:
