@@ -66,6 +66,11 @@ def source_of(module: str) -> Path | None:
     return _own(place) if isinstance(place, str) else None
 
 
+def is_installed(file: Path) -> bool:
+    """Tell whether a file is one of the standard library or of an installed distribution."""
+    return not _INSTALLED.isdisjoint(file.parts) or any(file.is_relative_to(each) for each in _STANDARD)
+
+
 def _imports(text: bytes, package: str) -> frozenset[str]:
     try:
         return imports(text, package)
@@ -94,5 +99,4 @@ def _place(module: str) -> str | None:
 @functools.cache
 def _own(place: str) -> Path | None:
     file = Path(place).resolve()
-    is_installed = not _INSTALLED.isdisjoint(file.parts) or any(file.is_relative_to(each) for each in _STANDARD)
-    return file if file.suffix == ".py" and file.is_file() and not is_installed else None
+    return file if file.suffix == ".py" and file.is_file() and not is_installed(file) else None
