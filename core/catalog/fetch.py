@@ -93,9 +93,10 @@ class Fetcher:
 
     async def _one(self, upstream: Upstream, *, again: bool) -> Fetched | NotFetched:
         kept = None if again else self._tables.find(upstream.pgs_id, self._build)
-        if kept is not None and _is_same(kept, upstream):
-            return Fetched(pgs_id=upstream.pgs_id, kept=kept, was_there=True)
         raw = self._incoming / scoring_file_name(upstream.pgs_id, self._build)
+        if kept is not None and _is_same(kept, upstream):
+            _remove(raw)
+            return Fetched(pgs_id=upstream.pgs_id, kept=kept, was_there=True)
         try:
             received = await self._client.download(upstream.link, raw, md5=upstream.md5)
             async with self._parsing:
@@ -119,8 +120,8 @@ class Fetcher:
             md5=received.seen.md5,
             sha256=digest_of_file(raw),
             size=received.seen.size,
-            etag=received.seen.etag,
-            modified=received.seen.modified,
+            etag=received.seen.etag if upstream.md5 is None else None,
+            modified=received.seen.modified if upstream.md5 is None else None,
             released=upstream.released,
             keys=tuple(each.key for each in known),
         )

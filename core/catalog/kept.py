@@ -6,7 +6,9 @@ note for each, such as `PGS000001_hmPOS_GRCh38.table.json`: of which file it was
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -29,10 +31,15 @@ SUFFIX: Final = ".table.json"
 FORM: Final = 1
 """Goes up when a file is read into another table than before: tables of an older form are made again."""
 
+_ORIGIN: Final = "user.xdg.origin.url"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A score's table: the file of which it was made, as the catalogue had it, and the keys of its parts."""
+    """A score's table: the file of which it was made, as the catalogue had it, and the keys of its parts.
+
+    `etag` and `modified` are told where the catalogue publishes no md5; the same file always has the same note.
+    """
 
     pgs_id: str
     link: str
@@ -62,6 +69,9 @@ class Kept:
         with Storing("write", note):
             note.parent.mkdir(parents=True, exist_ok=True)
         write_whole(note, sealed(document))
+        # The attribute in which browsers write it down, too; not every file system has attributes.
+        with contextlib.suppress(OSError):
+            os.setxattr(note, _ORIGIN, self.link.encode())
 
 
 class KeptTables:

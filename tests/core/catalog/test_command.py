@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from sluiceway import cli
+from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from tests.loopback_catalog import LoopbackCatalog
@@ -122,6 +123,10 @@ def test_a_run_has_the_scores_sent_that_it_asks_for(
     say(*common, *given, "--out", str(tmp_path / "given"))
     sent, own = (pl.read_parquet(tmp_path / each / "scores.parquet") for each in ("sent", "given"))
     assert sent.equals(own)
+    inputs = json.loads((tmp_path / "sent" / "manifest.json").read_text())["inputs"]
+    assert [each["origin"] for each in inputs if each["role"] == "score"] == [
+        upstream.source.scoring_file(each, Build.GRCH38) for each in wanted
+    ]
     upstream.asked.clear()
     say(*common, "--scores", ",".join(wanted), "--out", str(tmp_path / "again"))
     assert upstream.count() == 0

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +23,9 @@ from sluiceway.core.catalog.refresh import CatalogPlace, pull, refresh
 from sluiceway.core.catalog.scoring_file import read_scoring_file
 from sluiceway.core.errors import CatalogOffline, ScoreUnknown, ScoringFileBroken
 from sluiceway.core.genetics.build import Build
+from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.store.objects import ObjectStore
+from tests.conftest import ROOT
 from tests.loopback_catalog import SWIFT, LoopbackCatalog
 from tests.loopback_content import scoring_file
 
@@ -176,6 +184,17 @@ async def test_a_table_of_an_older_form_is_made_again(upstream: LoopbackCatalog,
     assert KeptTables(kept.home).find("PGS000001", Build.GRCH38) is None
 
 
+async def test_the_note_stands_for_the_file_as_an_input(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    await pull(kept, ["PGS000001"])
+    (known,) = library(kept).load(note(kept))
+    assert library(kept).is_of(known, digest_of_file(note(kept)))
+    assert not library(kept).is_of(known, digest_of_file(Path(__file__)))
+    before = note(kept).read_bytes()
+    upstream.change_etags()
+    await pull(kept, ["PGS000001"], again=True)
+    assert note(kept).read_bytes() == before
+
+
 async def test_several_at_once_are_several_connections_and_no_more(
     upstream: LoopbackCatalog, kept: CatalogPlace
 ) -> None:
@@ -199,3 +218,36 @@ async def test_offline_nothing_is_brought(upstream: LoopbackCatalog, kept: Catal
     with pytest.raises(CatalogOffline, match="scoring files"):
         await pull(replace(kept, offline=True), ["PGS000001"])
     assert upstream.count() == 0
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from sluiceway.core.catalog.refresh import pull
+from tests.core.catalog.conftest import place_of
+from tests.loopback_catalog import LoopbackCatalog
+base, folder = sys.argv[1:]
+place = place_of(LoopbackCatalog(scores={}, sheets={}, base=base), Path(folder))
+asyncio.run(pull(place, [f"PGS{number:06}" for number in range(1, 7)]))
+"""
+
+
+def test_what_was_kept_before_a_kill_is_not_brought_again_and_the_rest_is(
+    upstream: LoopbackCatalog, kept: CatalogPlace, tmp_path: Path
+) -> None:
+    """Red on: core/catalog/fetch.py: `kept.write(self._tables.note(upstream.pgs_id, self._build))` -> `pass`."""
+    for pgs_id in ("PGS000005", "PGS000006"):
+        upstream.stall(f"{pgs_id}_hmPOS_GRCh38.txt.gz", after=100, times=9)
+    child = subprocess.Popen([sys.executable, "-c", KILLED, upstream.base, str(tmp_path)], cwd=ROOT)
+    tables = KeptTables(kept.home)
+    deadline = time.monotonic() + 30
+    while len(list(tables.notes())) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    before = {each.name for each in tables.notes()}
+    upstream.faults.clear()
+    upstream.asked.clear()
+    asyncio.run(pull(kept, sorted(upstream.scores)))
+    assert (len(before), len(list(tables.notes())), raw_files(kept)) == (4, 6, [])
+    assert upstream.count(".txt.gz") - upstream.count(".md5") == 2
