@@ -1,12 +1,12 @@
-"""`sluiceway run`, and `jobs`, `logs` and `cancel` for what was run: a script on this machine or a cluster."""
+"""`sluiceway run`, and `jobs` and `cancel` for what was run: a script on this machine or a cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shlex
-import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +14,11 @@ import typer
 
 from sluiceway import resource_options as asks
 from sluiceway.core.report import console
+from sluiceway.logs_command import show
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.listing import Listed
     from sluiceway.core.runs.receipt import RunReceipt
     from sluiceway.core.runs.request import RunRequest
@@ -37,10 +37,28 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
         list[Path] | None, typer.Option("--input", help="A file or folder; it lies in ../inputs there; repeatable.")
     ] = None,
     outputs: Annotated[
-        list[str] | None, typer.Option("--output", help="A file, folder or pattern that it makes; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--output",
+            help="A file, folder or pattern that it makes; PATTERN:TYPE or NAME=PATTERN:TYPE says what it is: table, "
+            "metric, figure, file or folder; repeatable.",
+        ),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", help="The environment it runs in, by its name in clusters.toml or as a block."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder for what it prints and makes.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run it although it has succeeded before.")] = False,
+    launcher: Annotated[
+        str | None,
+        typer.Option(
+            "--launcher", help="How it is started: single, which makes --ntasks tasks of it, or beside an engine: dask."
+        ),
+    ] = None,
+    launcher_options: Annotated[
+        list[str] | None, typer.Option("--launcher-option", help="An option of the launcher, NAME=VALUE; repeatable.")
+    ] = None,
     retries: Annotated[
         int, typer.Option("--retries", min=0, help="How often to try again for want of memory, time or a node.")
     ] = 0,
@@ -50,6 +68,7 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
     estimate: Annotated[bool, typer.Option("--estimate", help="Say when a cluster would start it, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
     nodes: asks.Nodes = None,
+    ntasks: asks.Ntasks = None,
     cpus: asks.Cpus = None,
     gpus: asks.Gpus = None,
     mem: asks.Mem = None,
@@ -60,35 +79,47 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
     warning: asks.Warned = None,
     queue_limit: asks.QueueLimit = None,
     dependency: asks.Dependency = None,
+    component: asks.Components = None,
     extra_sbatch: asks.Extra = None,
+    flow: Annotated[
+        bool, typer.Option("--flow", help="Work as a Prefect flow run, on a server of its own where there is none.")
+    ] = False,
 ) -> None:
     """Run a script, unless the same script has succeeded on the same inputs before."""
     from sluiceway.core import settings
+    from sluiceway.core.launch.registry import launcher_named
     from sluiceway.core.runs import place
     from sluiceway.core.runs import run as life
+    from sluiceway.core.runs.declared import declaring
     from sluiceway.core.runs.hosts import runs_here
     from sluiceway.core.runs.remains import lay_out
-    from sluiceway.core.runs.request import Content, RunRequest, inputs_of
+    from sluiceway.core.runs.request import inputs_of
     from sluiceway.core.runs.retries import Retries
+    from sluiceway.deployments import direct_or_flow
+    from sluiceway.run_as_flow import run_as_flow
 
-    request = RunRequest(
-        script=Content.of(script, what="the script"),
+    request = _requested(
+        script,
         arguments=tuple(arguments or ()),
         inputs=inputs_of(inputs or ()),
-        outputs=tuple(outputs or ()),
         environment=dict(map(_variable, setenv or ())),
+        runtime=asks.runtime(env),
+        **declaring(outputs or ()),
     )
-    names = {"nodes": nodes, "cpus": cpus, "gpus": gpus, "memory": mem, "time": time}
+    names = {"nodes": nodes, "tasks": ntasks, "cpus": cpus, "gpus": gpus, "memory": mem, "time": time}
     names |= {"partition": partition, "account": account, "qos": qos}
     names |= {"warning": warning, "queue_limit": queue_limit, "dependency": dependency}
-    wish = asks.wish_of(extra_sbatch, **names)
-    runs = runs_here()
+    wish = asks.wish_of(extra_sbatch, component, **names)
+    options = dict(map(_variable, launcher_options or ()))
+    request = replace(request, launcher=launcher_named(launcher, options, resources=wish))
+    runs, where = runs_here(), place.parse(on)
+    asks.require_used(where, wish, estimate=estimate)
     if dry_run or estimate:
         asyncio.run(_print_plan(request, runs, on=on, fresh=fresh, wish=wish, estimate=estimate))
         return
 
     async def live() -> RunReceipt:
-        where, policy = place.parse(on), Retries(most=retries) if retries else None
+        policy = Retries(most=retries) if retries else None
         async with asks.reach(where, runs, wish=wish) as host:
             return await life.run(
                 request,
@@ -100,9 +131,20 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
                 heard=_printing(as_json=as_json),
             )
 
-    receipt = _lived(live(), name=runs.folder(request.key).run_id)
     folder = out or settings.load().output_dir / "run"
-    lay_out(receipt, folder)
+    server, name = direct_or_flow.server(flow=flow), runs.folder(request.key).run_id
+    if server is None:
+        receipt = _lived(live(), name=name)
+        lay_out(receipt, folder)
+    else:
+        asked: dict[str, Any] = {"script": script, "arguments": arguments or [], "on": str(where), "resources": wish}
+        asked |= {"inputs": inputs or [], "outputs": outputs or [], "environment": dict(request.environment)}
+        asked |= {"out": folder, "fresh": fresh, "retries": retries, "env": env}
+        asked |= {"launcher": launcher, "launcher_options": options}
+        with direct_or_flow.connected(server):
+            receipt = _lived(run_as_flow(runs, key=request.key, asked=asked), name=name)
+    for each in receipt.warnings:
+        console.for_remarks().print(f"warning: {each}", markup=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(receipt.as_json()))
     receipt.require_success()
@@ -135,26 +177,6 @@ def jobs(
     console.for_results().print(table)
 
 
-def logs(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its name.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it has ended.")] = False,
-) -> None:
-    """Print what the latest attempt at a run has printed."""
-    from sluiceway.core.runs import listing
-    from sluiceway.core.runs.hosts import runs_here
-
-    runs = runs_here()
-    if follow:
-        asyncio.run(_follow(runs, name))
-        return
-    attempt, where = listing.attempt_of(runs, name)
-    asyncio.run(_bring_logs(runs, attempt, where))
-    for path, stream in ((attempt.stdout, sys.stdout), (attempt.stderr, sys.stderr)):
-        if Path(path).is_file():
-            with Path(path).open("rb") as file:
-                shutil.copyfileobj(file, stream.buffer)
-
-
 def cancel(
     name: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its name.")],
 ) -> None:
@@ -171,6 +193,13 @@ def _variable(text: str) -> tuple[str, str]:
     if not mark:
         raise RequestInvalid(what="the variable", value=text, reason="write NAME=VALUE")
     return name, value
+
+
+def _requested(script: Path, **asked: Any) -> RunRequest:
+    from sluiceway.core.remote.local import LocalShell
+    from sluiceway.core.runs.script_code import script_request
+
+    return asyncio.run(script_request(script, shell=LocalShell(), **asked))
 
 
 async def _print_plan(
@@ -203,7 +232,7 @@ def _printing(*, as_json: bool) -> Callable[[Heard], Awaitable[None]]:
     """Give who prints what a job says, out of the way of a receipt as JSON."""
 
     async def hear(heard: Heard) -> None:
-        _show(heard, sys.stderr if as_json else sys.stdout)
+        show(heard, sys.stderr if as_json else sys.stdout)
 
     return hear
 
@@ -216,33 +245,6 @@ def _lived(life: Coroutine[Any, Any, RunReceipt], *, name: str) -> RunReceipt:
         told = f"the run {name} goes on: sluiceway logs -f {name} follows it, sluiceway cancel {name} ends it"
         console.for_remarks().print(told, markup=False, soft_wrap=True)
         raise SystemExit(_INTERRUPTED) from None
-
-
-def _show(heard: Heard, lines_to: Any) -> None:
-    """Print what a job says: its lines where they belong, all else as a remark."""
-    from sluiceway.core.runs.host import Waiting
-    from sluiceway.core.runs.run import Line
-
-    if isinstance(heard, Line):
-        print(heard.text, file=lines_to if heard.stream == "stdout" else sys.stderr, flush=True)
-    else:
-        told = f"waiting: {heard.reason}" if isinstance(heard, Waiting) else str(heard)
-        text = told.encode("utf-8", "replace").decode()
-        console.for_remarks().print(text, markup=False, emoji=False, soft_wrap=True)
-
-
-async def _follow(runs: Runs, name: str) -> None:
-    from sluiceway.core.runs import listing, place, run
-    from sluiceway.core.slurm.job import Ending
-
-    attempt, where = listing.attempt_of(runs, name)
-    async with asks.reach(place.parse(where), runs) as host:
-        job = await host.find(attempt)
-        if job is None:
-            return
-        async for each in run.follow(attempt, job, host=host):
-            if not isinstance(each, Ending):
-                _show(each, sys.stdout)
 
 
 async def _asked(runs: Runs, listed: list[Listed]) -> dict[str, str]:
@@ -264,17 +266,6 @@ async def _asked(runs: Runs, listed: list[Listed]) -> dict[str, str]:
         if isinstance(answer, Known) and answer.state is not None:
             states[each.run_id] = str(answer.state)
     return states
-
-
-async def _bring_logs(runs: Runs, attempt: AttemptFolder, where: str) -> None:
-    """Bring what an attempt has printed so far, unless all of it is here."""
-    from sluiceway.core.runs import place
-
-    receipt = runs.receipt(attempt.run)
-    if where != "local" and (receipt is None or receipt.attempt != attempt.number):
-        async with asks.reach(place.parse(where), runs) as host:
-            for log in (attempt.stdout, attempt.stderr):
-                await host.fetch(attempt, log.relative_to(attempt.path))
 
 
 async def _cancel(runs: Runs, name: str) -> str:

@@ -138,6 +138,11 @@ class AttemptFolder:
         return self.path / "cancelled.json"
 
     @property
+    def receipt(self) -> PurePosixPath:
+        """How this attempt ended, also when there is a later one; on this machine only."""
+        return self.path / "receipt.json"
+
+    @property
     def manifest(self) -> PurePosixPath:
         """How what it made came to be."""
         return self.path / FOLDERS_NAME
@@ -175,7 +180,12 @@ class AttemptFolder:
     @property
     def helper(self) -> PurePosixPath:
         """What a payload in Python imports to send messages."""
-        return self.whole.path / jobside.LIBRARY / "sluiceway_payload.py"
+        return self.library / "sluiceway_payload.py"
+
+    @property
+    def library(self) -> PurePosixPath:
+        """Where Python looks for modules first: the user's own that a script imports lie there."""
+        return self.whole.path / jobside.LIBRARY
 
     @property
     def carried(self) -> PurePosixPath:
@@ -186,6 +196,16 @@ class AttemptFolder:
     def launch(self) -> PurePosixPath:
         """Where the launcher's programs lie."""
         return self.whole.path / "launch"
+
+    @property
+    def activation(self) -> PurePosixPath:
+        """How the payload enters its environment."""
+        return self.whole.path / "activation.json"
+
+    @property
+    def entered(self) -> PurePosixPath:
+        """In what the payload really runs, as its node says."""
+        return self.path / "entered.json"
 
     @property
     def connection(self) -> PurePosixPath:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sluiceway.core.environments import contained, enter
 from sluiceway.core.errors import InputMissing
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.runs import jobside, payload
@@ -128,7 +129,7 @@ class JobHost(Protocol):
         """Bring a file of the attempt's folder to this machine's, unless it is there, and give its place."""
 
 
-def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
+def staged_files(attempt: Attempt, activation: bytes | None = None) -> tuple[Staged, ...]:
     """Give every small file that an attempt's folder holds before it starts; its inputs come beside them."""
     folder, request = attempt.folder, attempt.request
     files = [
@@ -138,8 +139,14 @@ def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
         Staged(name=folder.messages, content=b""),
     ]
     files += [Staged(name=folder.carried / name, content=content) for name, content in request.carried.items()]
+    modules = () if request.code is None else request.code.modules
+    files += [Staged(name=folder.library / each.place, content=each.content) for each in modules]
     programs = {} if request.launcher is None else request.launcher.files()
     files += [Staged(name=folder.launch / name, content=content) for name, content in programs.items()]
+    if activation is not None:
+        files.append(Staged(name=folder.activation, content=activation))
+        entering = (Path(enter.__file__), Path(contained.__file__))
+        files += [Staged(name=folder.whole.path / each.name, content=each.read_bytes()) for each in entering]
     for index in range(len(attempt.elements)):
         files.append(Staged(name=folder.element(index).request, content=attempt.order(index)))
     if request.script is not None:
@@ -148,8 +155,8 @@ def staged_files(attempt: Attempt) -> tuple[Staged, ...]:
 
 
 def unchanged(file: Content) -> bytes:
-    """Read a file of a request, or raise InputMissing where it no longer holds what the request says."""
-    content = file.path.read_bytes()
+    """Give a file of a request, read where need be, or raise InputMissing where it is not what the request says."""
+    content = file.path.read_bytes() if file.content is None else file.content
     if digest_of_bytes(content) != file.digest:
         raise InputMissing(what="the script, which has changed since it was asked for,", path=file.path)
     return content

@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from sluiceway.core.environments import provision
 from sluiceway.core.errors import CommandTimedOut, OutcomeBroken
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs import jobside
@@ -66,7 +67,9 @@ class LocalJob(JobHost):
 
     async def stage(self, attempt: Attempt) -> None:
         """Write the attempt's files; large inputs are linked to, not copied."""
-        await asyncio.to_thread(_stage, attempt)
+        runtime = attempt.request.runtime
+        activation = None if runtime is None else (await provision.here(runtime, self._shell, self._clock)).document()
+        await asyncio.to_thread(_stage, attempt, activation)
 
     async def find(self, folder: AttemptFolder) -> JobId | None:
         """Give the attempt's process; none where it has not started."""
@@ -159,16 +162,16 @@ class _Follow:
         return b""
 
 
-def _stage(attempt: Attempt) -> None:
+def _stage(attempt: Attempt, activation: bytes | None) -> None:
     folder = Path(attempt.folder.path)
     with Storing("stage", folder):
         # What a run that was killed while it staged has left.
         shutil.rmtree(folder, ignore_errors=True)
         for place in (attempt.folder.inputs, attempt.folder.work):
             Path(place).mkdir(parents=True)
-        for each in staged_files(attempt):
+        for each in staged_files(attempt, activation):
             target = folder / each.name
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(each.content)
             target.chmod(0o755 if each.executable else 0o644)
             flush(target)

@@ -113,6 +113,7 @@ class RunReceipt:
             fields[name] = fields[name] and datetime.fromisoformat(fields[name])
         fields["ending"] = EndingKind(fields["ending"])
         fields["outputs"] = tuple(Output(**each) for each in fields["outputs"])
+        fields["warnings"] = tuple(fields.get("warnings", ()))
         fields["messages"] = tuple(messages.parse(json.dumps(each).encode("ascii")) for each in fields["messages"])
         return cls(**fields)
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -23,15 +23,19 @@ from sluiceway.core.genetics.panel import open_panel
 from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.genetics.reference import How, Reference, Scorer, Threads, score_batch
 from sluiceway.core.genetics.variants import prepare, table_key
+from sluiceway.core.provenance.statcache import cache_here
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.publish import tables
 from sluiceway.core.publish.tables import Named
-from sluiceway.core.runs import plink2
+from sluiceway.core.registry.shares import Settle, set_apart, share_out
+from sluiceway.core.runs import plink2, scoring_notes
 from sluiceway.core.runs.checkpoints import Checkpoint, Checkpoints
 from sluiceway.core.runs.memory import Budget
 from sluiceway.core.runs.results_folder import ResultsFolder
+from sluiceway.core.runs.scoring_inputs import Read
 from sluiceway.core.runs.steps import step
 from sluiceway.core.runs.summary import Summary
+from sluiceway.core.runs.twins import without_twins
 from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.objects import ObjectStore
@@ -74,6 +78,12 @@ class Asked:
     compare_most: int = 5
     synthetic: bool = False
 
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What was chosen beside the policy and is seen in the results, as JSON has it."""
+        names = ("build", "population", "match_log", "compare", "compare_most", "synthetic")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -83,6 +93,7 @@ class Planned:
     score: KnownScore | None
     key: str | None
     failure: str | None
+    source: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +143,7 @@ class ReferenceScoring:
         self.budget = Budget.of(asked.memory, workers=asked.workers)
         self._out = ResultsFolder(asked.out, clock=clock)
         self._failed: dict[str, str] = {}
+        self._key = ""
 
     def run(self) -> Summary:
         """Do it all."""
@@ -176,7 +188,9 @@ class ReferenceScoring:
             for number, plan in enumerate(plans, start=1):
                 planned += plan
                 self._progress("scoring files", number, len(files))
-        return _without_twins(planned)
+        planned = without_twins(planned)
+        self._key = scoring_notes.key_of(self.asked, reference, planned, self._software)
+        return planned
 
     def waiting(self, planned: Sequence[Planned]) -> list[Planned]:
         """Give those without a result that can be relied on, save those that were tried often enough."""
@@ -215,11 +229,28 @@ class ReferenceScoring:
 
     @step("score_batches")
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
+        """Score what nobody else is at, and take what others make meanwhile; what they leave undone is scored here."""
+        scoring_notes.begun(self.asked, self._key, home=self._home, clock=self.clock)
+        if not self.asked.use_cache:
+            self._score_here(reference, waiting, set_apart)
+            return
+        wanted = {each.key: each for each in waiting if each.key is not None}
+
+        def score(mine: set[str], settle: Settle) -> None:
+            self._score_here(reference, [each for key, each in wanted.items() if key in mine], settle)
+
+        def waits(left: int) -> None:
+            self._progress("scores that another run is at", len(wanted) - left, len(wanted))
+
+        share_out(self._home, wanted, score, has=self.store.has, waits=waits)
+
+    def _score_here(self, reference: Reference, waiting: Sequence[Planned], settle: Settle) -> None:
         """Score in batches, each in one pass over the panel; every result is kept as soon as its batch is done."""
         batches = self.batches(reference, waiting)
         with self._scratch.own(purpose="score") as folder, Storing("score in", folder, foreign=True):
             for number, batch in enumerate(batches):
                 self._score_batch(reference, batch, self._how(reference, batch, folder, number=number, of=len(batches)))
+                settle({each.key for each in batch.scores if each.key is not None}, self._failed)
         for batch in batches:
             if batch.begun is not None:
                 batch.begun.path.unlink(missing_ok=True)
@@ -289,7 +320,10 @@ class ReferenceScoring:
     @step("write_manifest")
     def seal(self, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage) -> None:
         """Write the report and the manifest."""
-        self._out.seal(self.asked, reference, planned, summary, usage, self.steps)
+        with cache_here(self.clock) as cache:
+            read = Read.by(self.asked, reference.panel, planned, self._library, cache)
+        self._out.seal(self.asked, reference, read, summary, usage, self.steps, self._key)
+        scoring_notes.sealed(self.asked.out, home=self._home)
 
     def _cut(self, reference: Reference, scores: Sequence[Planned], begun: Checkpoint | None) -> list[Batch]:
         rows = [0 if each.score is None else each.score.n_rows for each in scores]
@@ -352,16 +386,16 @@ class ReferenceScoring:
             tell(_log, "scoring file left out", level=logging.WARNING, file=str(file), reason=error.reason)
             # Where the file lies is not told: the same work gives the same bytes in any folder.
             failure = f"the scoring file cannot be used: {error.said}"
-            return [Planned(name=_stem(file), score=None, key=None, failure=failure)]
+            return [Planned(name=_stem(file), score=None, key=None, failure=failure, source=file)]
         return [self._plan_score(score, reference.panel.build, panel) for score in known]
 
     def _plan_score(self, score: KnownScore, build: Build | None, panel: str) -> Planned:
         policy = self.asked.policy
         if policy.match == "position" and score.build is not None and build is not None and score.build is not build:
             said = f"the score is on {score.build}, the panel on {build}; use the harmonised file"
-            return Planned(name=score.name, score=None, key=None, failure=said)
+            return Planned(name=score.name, score=None, key=None, failure=said, source=score.source)
         key = results.result_key(score.digest_for(policy), panel, policy, self._software)
-        return Planned(name=score.name, score=score, key=key, failure=None)
+        return Planned(name=score.name, score=score, key=key, failure=None, source=score.source)
 
     def _named(self, planned: Planned) -> Named:
         failure = self._failure_of(planned)
@@ -380,15 +414,3 @@ class ReferenceScoring:
 
 def _stem(file: Path) -> str:
     return file.name.partition(".")[0]
-
-
-def _without_twins(planned: list[Planned]) -> list[Planned]:
-    """Let a name be asked for once: the first stays, a later one of other content is a failure that says so."""
-    seen: dict[str, Planned] = {}
-    for each in planned:
-        first = seen.setdefault(each.name, each)
-        if first is not each and first.key != each.key:
-            again = f"{each.name} (again)"
-            reason = "another file of this batch has the same name and other content"
-            seen.setdefault(again, Planned(name=again, score=None, key=None, failure=reason))
-    return list(seen.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from sluiceway.core.errors import StorageFailed
 from sluiceway.core.provenance import manifest
-from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
+from sluiceway.core.provenance.inputs import input_at
 from sluiceway.core.provenance.manifest import Manifest
+from sluiceway.core.provenance.statcache import cache_here
+from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.remote.local import staged_beside
 from sluiceway.core.runs import messages
+from sluiceway.core.runs.declared import Checked, check, whole_only
 from sluiceway.core.runs.messages import Lines, Progress, Result
 from sluiceway.core.runs.receipt import Output, RunReceipt
 from sluiceway.core.runs.retries import kept_change
+from sluiceway.core.runs.visibility import until_visible
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.store.durable import Storing, content_of
 from sluiceway.core.store.lock import exclusive
 
 if TYPE_CHECKING:
+    from sluiceway.core.environments.runtime import Runtime
+    from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.host import Attempt, JobHost
     from sluiceway.core.runs.messages import Message
     from sluiceway.core.runs.request import RunRequest
@@ -37,33 +45,49 @@ class Remains:
 
     outputs: tuple[Output, ...]
     trouble: str | None
+    warnings: tuple[str, ...]
     told: tuple[Message, ...]
     cpu_seconds: float | None
 
 
-async def gather(attempt: Attempt, ending: Ending, *, host: JobHost) -> Remains:
+async def gather(attempt: Attempt, ending: Ending, *, host: JobHost, clock: Clock) -> Remains:
     """Bring home what an attempt left."""
     folder = attempt.folder
     left = {
         name: await host.fetch(folder, place.relative_to(folder.path))
         for name, place in (("stdout", folder.stdout), ("stderr", folder.stderr), ("messages", folder.messages))
     }
+    if attempt.request.runtime is not None and folder.index is None:
+        await host.fetch(folder, folder.entered.relative_to(folder.path))
     outcome: dict[str, Any] = {}
     if ending.outcome is not None:
         place = await host.fetch(folder, folder.outcome.relative_to(folder.path))
         outcome = json.loads(await asyncio.to_thread(place.read_bytes))
-    made = outcome.get("outputs", [])
+    made = whole_only(outcome.get("outputs", []), attempt.request.outputs, attempt.request.markers)
     outputs = tuple(
         Output(name=each["name"], digest=each["digest"], size=each["size"]) for each in made if each["digest"]
     )
     for each in outputs:
-        await host.fetch(folder, folder.output(each.name).relative_to(folder.path))
+        await _visible(each, await host.fetch(folder, folder.output(each.name).relative_to(folder.path)), clock)
+    checked = Checked()
+    if ending.kind is EndingKind.SUCCEEDED:
+        checked = await asyncio.to_thread(_checked, attempt, made)
     return Remains(
         outputs=outputs,
-        trouble=_trouble(attempt.request, made) if ending.kind is EndingKind.SUCCEEDED else None,
+        trouble=checked.trouble,
+        warnings=checked.warnings,
         told=await asyncio.to_thread(_told, left["messages"]),
         cpu_seconds=outcome.get("cpu_seconds"),
     )
+
+
+async def _visible(output: Output, place: Path, clock: Clock) -> None:
+    """Wait until an output shows that was written, at least with all its bytes."""
+
+    async def look() -> bool | None:
+        return await asyncio.to_thread(lambda: place.is_file() and place.stat().st_size == output.size) or None
+
+    await until_visible(look, clock=clock, machine=platform.node(), source=place)
 
 
 def receipt_of(attempt: Attempt, ending: Ending, remains: Remains) -> RunReceipt:
@@ -93,23 +117,26 @@ def receipt_of(attempt: Attempt, ending: Ending, remains: Remains) -> RunReceipt
         retry=None if again is None else again.why,
         value=next((each.value for each in reversed(remains.told) if isinstance(each, Result)), None),
         messages=tuple(each for each in remains.told if not isinstance(each, Progress))[-_MOST_KEPT:],
+        warnings=(*_warned(attempt.request), *remains.warnings),
     )
 
 
 def manifest_of(request: RunRequest, receipt: RunReceipt) -> Manifest:
     """Say how what an attempt made came to be; what the payload itself ran with is its own to say."""
-    content = request.script
-    script = () if content is None else (manifest.Input(role="script", digest=content.digest, size=content.size),)
-    inputs = (
-        manifest.Input(role="input", name=_shown(name), digest=each.digest, size=each.size)
-        for name, each in request.inputs.items()
-    )
     asked = {
         "command": [_shown(each) for each in request.command],
         "arguments": [_shown(each) for each in request.arguments],
         "environment": {_shown(name): _shown(value) for name, value in request.environment.items()},
+        "outputs": [_shown(str(each)) for each in request.declared],
         "parameters": dict(request.parameters),
     }
+    runtime = request.runtime
+    if runtime is not None:
+        asked["runtime"] = {
+            "name": _shown(runtime.name),
+            **{name: _shown(text) for name, text in runtime.identity.items()},
+        }
+    entered = content_of(receipt.folder / "entered.json")
     seconds = (receipt.ended - receipt.started).total_seconds() if receipt.ended and receipt.started else None
     return Manifest(
         output_id=receipt.run_id,
@@ -122,10 +149,13 @@ def manifest_of(request: RunRequest, receipt: RunReceipt) -> Manifest:
             error=None if receipt.succeeded else _shown(receipt.why),
         ),
         parameters=asked,
-        inputs=(*script, *inputs),
+        inputs=read_by(request),
         outputs=tuple(
             manifest.File(name=_shown(each.name), digest=each.digest, size=each.size) for each in receipt.outputs
         ),
+        environment=_environment(runtime),
+        container=request.container if runtime is None else runtime.ran_in(entered) or request.container,
+        git=_git(request),
         host=manifest.Host(name=receipt.host),
         run_id=receipt.run_id,
         attempt=receipt.attempt,
@@ -134,7 +164,48 @@ def manifest_of(request: RunRequest, receipt: RunReceipt) -> Manifest:
         resources=manifest.Resources(
             cpu_seconds=receipt.cpu_seconds, wall_seconds=seconds, peak_memory_bytes=receipt.peak_memory
         ),
+        warnings=tuple(map(_shown, receipt.warnings)) or None,
     )
+
+
+def _environment(runtime: Runtime | None) -> manifest.Environment:
+    """Give what is known of the packages that it ran with."""
+    told = {} if runtime is None else runtime.identity
+    return manifest.Environment(lock_digest=told.get("lock"), python=told.get("python"))
+
+
+def _git(request: RunRequest) -> manifest.Git:
+    """Give the state of the code that was given along, else of the repository that the script lies in."""
+    if request.runtime is not None and request.runtime.git is not None:
+        return request.runtime.git
+    return manifest.Git() if request.code is None else request.code.git
+
+
+def _warned(request: RunRequest) -> tuple[str, ...]:
+    code = () if request.code is None else request.code.warnings
+    return code if request.runtime is None else (*code, *request.runtime.warnings)
+
+
+def read_by(request: RunRequest) -> tuple[manifest.Input, ...]:
+    """Give what a request reads; of a script's, where it lies, so that a change is seen."""
+    if request.script is None:
+        # Calls and scores give files of a moment.
+        return tuple(
+            manifest.Input(role="input", name=_shown(name), digest=each.digest, size=each.size)
+            for name, each in request.inputs.items()
+        )
+    modules = () if request.code is None else request.code.modules
+    with cache_here(SystemClock()) as cache:
+        script = input_at(request.script.path, role="script", read=request.script.digest, cache=cache)
+        code = [
+            input_at(each.file, role="module", name=each.name, read=digest_of_bytes(each.content), cache=cache)
+            for each in modules
+        ]
+        inputs = [
+            input_at(each.path, role="input", name=_shown(name), read=each.digest, cache=cache)
+            for name, each in request.inputs.items()
+        ]
+    return (script, *code, *inputs)
 
 
 def _shown(text: str) -> str:
@@ -162,6 +233,15 @@ def _copy(source: Path, target: Path, *, digest: str | None) -> None:
             if digest is not None and digest_of_file(staged) != digest:
                 reason = f"{str(source)!r} is not what the run made"
                 raise StorageFailed(what="copy to", path=target, reason=reason)
+
+
+def _checked(attempt: Attempt, made: list[dict[str, Any]]) -> Checked:
+    """Look whether an attempt that ended well has done what was asked for."""
+    trouble = _trouble(attempt.request, made)
+    if trouble is not None:
+        return Checked(trouble=trouble)
+    named = [(each["name"], each["patterns"]) for each in made]
+    return check(attempt.request.declared, named, Path(attempt.folder.work))
 
 
 def _trouble(request: RunRequest, made: list[dict[str, Any]]) -> str | None:

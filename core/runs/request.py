@@ -14,13 +14,17 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from sluiceway.core.errors import InputMissing, NotCanonical, RequestInvalid
-from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
 from sluiceway.core.provenance.key import content_key
+from sluiceway.core.runs.declared import Declared, OutputType, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.launch.launcher import Launcher
+    from sluiceway.core.provenance.manifest import Container
+    from sluiceway.core.runs.script_code import ScriptCode
 
 _OURS = "SLUICEWAY_"
 _SHOWN = 200
@@ -28,21 +32,24 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A file, and what it held when the request was made."""
+    """A file, and what it held when the request was made; of what runs from then on, the bytes themselves."""
 
     path: Path
     digest: str
     size: int
     modified_ns: int
+    content: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, path: Path, *, what: str) -> Self:
-        """Look at a file, or raise InputMissing."""
+    def of(cls, path: Path, *, what: str, keep: bool = False) -> Self:
+        """Look at a file, and keep its bytes where that is wanted; or raise InputMissing."""
         if not path.is_file():
             raise InputMissing(what=what, path=path)
         place = path.absolute()
         before = place.stat()
-        return cls(path=place, digest=digest_of_file(place), size=before.st_size, modified_ns=before.st_mtime_ns)
+        content = place.read_bytes() if keep else None
+        digest = digest_of_file(place) if content is None else digest_of_bytes(content)
+        return cls(path=place, digest=digest, size=before.st_size, modified_ns=before.st_mtime_ns, content=content)
 
     @property
     def is_as_it_was(self) -> bool:
@@ -87,7 +94,8 @@ class RunRequest:
     """A script with its arguments, or a command; its inputs, what it is to make, and what it is told.
 
     A call of a function is a command that is the same for all calls: the code that it depends on stands in `modules`
-    and `versions`, and what it travels in is `carried`, small files by name, which are not part of the key.
+    and `versions`, and what it travels in is `carried`, small files by name, which are not part of the key. What a
+    script imports is its `code`, whose digests stand in `modules`. `types` says of outputs what they are.
     """
 
     script: Content | None = None
@@ -100,8 +108,13 @@ class RunRequest:
     modules: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     carried: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    code: ScriptCode | None = field(default=None, repr=False)
+    types: Mapping[str, OutputType] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    container: Container | None = None
     title: str = ""
     launcher: Launcher | None = None
+    runtime: Runtime | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not run anywhere, or would not be what was meant."""
@@ -109,6 +122,8 @@ class RunRequest:
             raise RequestInvalid(what="the command", value=str(self.command), reason="name a script or a command")
         for pattern in self.outputs:
             _require_inside(pattern)
+        for pattern in self.markers:
+            _require_folder(pattern)
         for name in self.environment:
             _require_name(name)
         for text in (*self.command, *self.arguments, *self.outputs, *self.environment.values()):
@@ -141,13 +156,32 @@ class RunRequest:
         return digests if self.script is None else {**digests, "script": self.script.digest}
 
     def _asked(self) -> dict[str, Any]:
-        return {
+        asked: dict[str, Any] = {
             "command": [_as_bytes(each) for each in self.command],
             "arguments": [_as_bytes(each) for each in self.arguments],
             "environment": {_as_bytes(name): _as_bytes(value) for name, value in self.environment.items()},
             "outputs": sorted({_as_bytes(each) for each in self.outputs}),
             "parameters": dict(self.parameters),
         }
+        if self.types:
+            asked["types"] = {_as_bytes(name): str(each) for name, each in self.types.items()}
+        if self.container is not None:
+            asked["container"] = {"image": self.container.image, "digest": self.container.digest}
+        if self.runtime is not None:
+            asked["runtime"] = dict(self.runtime.identity)
+        return asked
+
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """What is to be made, with what each of it is."""
+        return tuple(
+            Declared(pattern=each, type=self.types.get(each), name=self.names.get(each)) for each in self.outputs
+        )
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The patterns of files that say of their folder that it is a whole step."""
+        return tuple(each for each in self.outputs if self.types.get(each) is OutputType.MARKER)
 
     @property
     def what(self) -> str:
@@ -164,19 +198,22 @@ class RunRequest:
         """
         own = element or Element(arguments=(), outputs=())
         # From the payload's working directory; an element's folder is inside of the attempt's.
-        programs = PurePosixPath("../launch" if element is None else "../../launch")
+        whole = PurePosixPath(".." if element is None else "../..")
+        programs = whole / "launch"
         asked = {
             "key": self.key,
             "attempt": attempt,
             "command": self.command,
             "arguments": [*self.arguments, *own.arguments],
             "inputs": sorted(self.inputs),
-            "outputs": [*self.outputs, *own.outputs],
+            "outputs": [*self.outputs, *map(step_of, self.markers), *own.outputs],
             "environment": dict(self.environment),
             "parameters": dict(self.parameters),
             "checkpoint": checkpoint,
             "launcher": [] if self.launcher is None else self.launcher.command((), programs=programs),
         }
+        if self.runtime is not None:
+            asked["enter"] = [str(whole / "enter.py"), str(whole / "activation.json"), ".."]
         # ASCII alone, so that texts which are not UTF-8 survive.
         return json.dumps(asked, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")
 
@@ -186,6 +223,12 @@ def _require_inside(pattern: str) -> None:
     if not pattern or place.is_absolute() or ".." in place.parts:
         reason = "outputs are files or patterns below the run's working directory"
         raise RequestInvalid(what="the output", value=pattern, reason=reason)
+
+
+def _require_folder(pattern: str) -> None:
+    if len(PurePosixPath(pattern).parts) < 2:
+        reason = "a marker makes a step of the folder that it is in, so it cannot be in the working directory itself"
+        raise RequestInvalid(what="the marker", value=pattern, reason=reason)
 
 
 def _require_name(name: str) -> None:

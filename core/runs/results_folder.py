@@ -13,6 +13,7 @@ from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.provenance.statcache import cache_here
 from sluiceway.core.report.scoring import ScoringReport, render
 from sluiceway.core.runs.plink2 import TABLE
+from sluiceway.core.runs.scoring_notes import asked_for
 from sluiceway.core.store.durable import Storing, flush, write_whole
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from sluiceway.core.provenance.manifest import Step
     from sluiceway.core.provenance.usage import Usage
     from sluiceway.core.remote.clock import Clock
-    from sluiceway.core.runs.reference_scoring import Asked, Planned
+    from sluiceway.core.runs.reference_scoring import Asked
+    from sluiceway.core.runs.scoring_inputs import Read
     from sluiceway.core.runs.summary import Summary
 
 _OUTPUTS: Final = (
@@ -64,19 +66,21 @@ class ResultsFolder:
         finally:
             staged.unlink(missing_ok=True)
 
-    def seal(
+    def seal(  # noqa: PLR0913, PLR0917 - all that a manifest tells
         self,
         asked: Asked,
         reference: Reference,
-        planned: Sequence[Planned],
+        read: Read,
         summary: Summary,
         usage: Usage,
         steps: Sequence[Step],
+        key: str,
     ) -> None:
         """Write the report, and the manifest of everything there is."""
-        manifest = _manifest(asked, reference, planned, summary, usage).model_copy(update={"steps": tuple(steps)})
+        manifest = _manifest(asked, read, summary, usage).model_copy(update={"steps": tuple(steps)})
         content = render(self._report(manifest, asked, reference, summary)).encode()
         write_whole(self.folder / "report.html", content)
+        manifest = manifest.model_copy(update={"inputs": read.seen, **asked_for(key)})
         with cache_here(self._clock) as cache:
             sealing.seal(manifest, self.folder, ledger=ledger_here(self._clock), cache=cache)
 
@@ -87,6 +91,9 @@ class ResultsFolder:
         told = manifest.model_dump(
             mode="json", include={"recipe", "inputs", "environment", "sluiceway_version", "counts"}
         )
+        told["inputs"] = [{name: value for name, value in each.items() if name != "origin"} for each in told["inputs"]]
+        # Whether a result was there before does not change it.
+        del told["counts"]["n_cached"]
         return ScoringReport(
             title=f"{summary.n_total} scores on the panel {reference.panel.prefix.name}",
             synthetic=asked.synthetic,
@@ -115,13 +122,7 @@ class ResultsFolder:
         ).collect()
 
 
-def _manifest(
-    asked: Asked, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage
-) -> manifests.Manifest:
-    inputs = [manifests.Input(role="panel", digest=reference.panel.digest, name=reference.panel.prefix.name)]
-    inputs += [
-        manifests.Input(role="score", digest=each.score.digest, name=each.name) for each in planned if each.score
-    ]
+def _manifest(asked: Asked, read: Read, summary: Summary, usage: Usage) -> manifests.Manifest:
     return manifests.Manifest(
         output_id="reference scores",
         output_type="folder",
@@ -129,8 +130,8 @@ def _manifest(
         if summary.is_failure
         else manifests.Ending(status="ok", exit_code=0),
         recipe="score_reference",
-        parameters=asked.policy.model_dump(),
-        inputs=tuple(inputs),
+        parameters={**asked.policy.model_dump(mode="json"), "asked": asked.choices},
+        inputs=read.told,
         environment=manifests.this_software("sluiceway.core.runs.reference_scoring"),
         git=manifests.this_git(),
         host=manifests.this_host(),
