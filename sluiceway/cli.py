@@ -26,6 +26,7 @@ from sluiceway import (
     panel_command,
     provenance_command,
     query_command,
+    reproduce_command,
     run_command,
     score_command,
     session_command,
@@ -80,6 +81,9 @@ app.command()(query_command.query)
 app.command()(provenance_command.status)
 app.command()(provenance_command.verify)
 app.command()(provenance_command.explain)
+app.command()(reproduce_command.reproduce)
+app.command()(reproduce_command.lineage)
+app.command()(reproduce_command.export)
 app.command()(run_command.run)
 app.command()(logs_command.logs)
 app.command()(run_command.cancel)
