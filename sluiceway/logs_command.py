@@ -109,8 +109,10 @@ async def _heard_of(elements: AsyncIterator[Any], wanted: list[int]) -> AsyncIte
     ears = {index: Ear() for index in wanted}
     async for index, seen in elements:
         for heard in ears[index].hear(seen) if index in ears else ():
-            is_marked = isinstance(heard, Line) and len(wanted) > 1
-            yield replace(heard, text=f"[{index}] {heard.text}") if is_marked else heard
+            if isinstance(heard, Line) and len(wanted) > 1:
+                yield replace(heard, text=f"[{index}] {heard.text}")
+            else:
+                yield heard
 
 
 async def _bring_logs(runs: Runs, attempt: AttemptFolder, where: str, wanted: list[int] | None) -> None:

@@ -43,7 +43,7 @@ def session(  # noqa: PLR0913, PLR0917 - one per option
 
     names = {"nodes": nodes, "cpus": cpus, "gpus": gpus, "memory": mem, "time": time}
     names |= {"partition": partition, "account": account, "qos": qos}
-    wish = asks.wish_of(extra_sbatch, **names)
+    wish = asks.wish_of(extra_sbatch, None, **names)
     options = (f"--ntasks={tasks}", *(("--nodes=1",) if tasks == 1 else ()))
     lines = steps or (line for line in sys.stdin if line.strip())
     holding = _run_all(on, wish, lines, idle=parse_walltime(idle), renews=renew, options=options)

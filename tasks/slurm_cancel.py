@@ -9,7 +9,7 @@ them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.run import Runs
 
 
-async def cancel_calls(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001 - Prefect's names
+async def cancel_calls(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001 - Prefect's names
     """End the jobs of the functions that a flow run, or a flow run inside of it, has called and waits for."""
     runs = runs_here()
     for each in [flow_run.id, *await _inside(flow_run.id)]:

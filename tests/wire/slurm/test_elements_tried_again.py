@@ -108,7 +108,7 @@ async def test_what_was_decided_before_a_crash_holds_after_it(there: There, slur
         if isinstance(heard, LogLine):
             raise KeyError(heard.text)
 
-    first.hear = die  # type: ignore[method-assign, assignment]
+    first.hear = die  # type: ignore[method-assign]
     making = asyncio.create_task(tried(first, asked, memory="200M"))
     slurm.finish(await until(there.folder / "count.job"), "OUT_OF_MEMORY")
     with pytest.raises(KeyError):
