@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import functools
 import json
 import logging
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sluiceway.core.errors import UpstreamFailed
 from sluiceway.core.events import tell
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
@@ -103,6 +105,7 @@ class Client:
         self._files = _Turns(self.manners.file_pause, clock)
         silence, connect = self.manners.silence.total_seconds(), self.manners.connect.total_seconds()
         self._http = httpx.AsyncClient(
+            verify=_trusted(),
             timeout=httpx.Timeout(silence, connect=connect, pool=None),
             limits=httpx.Limits(max_connections=self.manners.at_once),
             follow_redirects=True,
@@ -245,6 +248,12 @@ class Client:
                     raise _failed(url, tries, _said(trouble)) from trouble
                 tell(log, "asked again", level=logging.DEBUG, url=url, tries=tries, reason=_said(trouble))
             await self._clock.sleep(max(pause, wait or timedelta()))
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Read once whom to trust: that takes longer than a connection."""
+    return httpx.create_ssl_context()
 
 
 def _require_answer(answer: httpx.Response) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.core.catalog.kept import Kept, damaged, is_note, require_kept, store_beside
 from sluiceway.core.catalog.local_files import require_md5
 from sluiceway.core.catalog.score_table import ParsedScore, content_digest, read_table, write_table
-from sluiceway.core.catalog.scoring_file import read_scoring_file
+from sluiceway.core.catalog.scoring_file import read_packed, read_scoring_file
 from sluiceway.core.errors import ScoringFileBroken
 from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.rows import COLUMNS, OPTIONAL
@@ -118,7 +118,7 @@ class Library:
             raise
 
     def _parse(self, source: Path, file: str) -> tuple[KnownScore, ...]:
-        parsed = read_scoring_file(source)
+        parsed = read_packed(source)
         return tuple(self._keep(source, file, part, score, len(parsed)) for part, score in enumerate(parsed))
 
     def _keep(self, source: Path, file: str, part: int, score: ParsedScore, parts: int) -> KnownScore:

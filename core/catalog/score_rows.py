@@ -140,8 +140,13 @@ def _without_several(other: pl.Series) -> pl.Series:
     """Give no other allele where a row gives several: which of them it means is not known."""
     if (other.str.len_bytes().max() or 0) == 1:
         return other
-    several = [each for each in other.unique() if each is not None and ("/" in each or "," in each or "|" in each)]
+    several = [each for each in other.unique() if each is not None and is_several(each)]
     return other.set(other.is_in(several).fill_null(value=False), None) if several else other
+
+
+def is_several(other: str) -> bool:
+    """Whether what a row gives as its other allele are several."""
+    return "/" in other or "," in other or "|" in other
 
 
 def _places(frame: pl.DataFrame, layout: Layout) -> _Places:
@@ -153,13 +158,14 @@ def _places(frame: pl.DataFrame, layout: Layout) -> _Places:
     if written.dtype == pl.String:
         positions = written.str.strip_chars().str.strip_suffix(".0").cast(pl.UInt32, strict=False)
     return _Places(
-        chromosomes=_chromosomes(frame[layout.chromosome]),
+        chromosomes=chromosomes_of(frame[layout.chromosome]),
         positions=positions.fill_null(0).to_numpy(),
         unreadable=positions.null_count() - written.null_count(),
     )
 
 
-def _chromosomes(names: pl.Series) -> NDArray[np.uint8]:
+def chromosomes_of(names: pl.Series) -> NDArray[np.uint8]:
+    """Give the number of each chromosome, 0 where it is none."""
     numbers = names.cast(pl.UInt8, strict=False)
     found: NDArray[np.uint8] = _NUMBERED[numbers.fill_null(0).to_numpy()]
     if numbers.null_count():
@@ -223,6 +229,11 @@ def _notes(table: TextTable, rows: pl.DataFrame, places: _Places) -> Iterator[st
     empty = table.frame["effect_allele"].null_count()
     if empty:
         yield f"{empty} rows have no effect allele"
+    yield from row_notes(rows)
+
+
+def row_notes(rows: pl.DataFrame) -> Iterator[str]:
+    """Tell what is odd about the rows of a score, which are sorted by key."""
     key, effect, other = (rows[name].to_numpy() for name in ("key", "effect", "other"))
     nowhere = int(np.searchsorted(key, 1))
     if nowhere:

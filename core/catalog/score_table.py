@@ -68,12 +68,22 @@ def read_table(path: Path | bytes, columns: Sequence[str] | None = None) -> Pars
     try:
         footer = pl.read_parquet_metadata(_source(path))[_FOOTER]
         rows = pl.read_parquet(_source(path), columns=None if columns is None else list(columns))
-        return _score(json.loads(footer), rows)
+        return _score(json.loads(footer), with_text(rows))
     except (OSError, KeyError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         from pathlib import Path  # noqa: PLC0415
 
         where = Path("(bytes)") if isinstance(path, bytes) else path
         raise ScoringFileBroken(path=where, reason=f"it is no table of a score: {error!r}") from error
+
+
+def with_text(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give rows with their text where it is kept as numbers: words by a list of them, and ids by what follows rs."""
+    words = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
+    rows = rows.with_columns(pl.col(words).cast(pl.String)) if words else rows
+    if rows.schema.get("rsid") == pl.UInt64:
+        number = pl.col("rsid")
+        rows = rows.with_columns(pl.when(number > 0).then(pl.lit("rs") + number.cast(pl.String)).alias("rsid"))
+    return rows
 
 
 def content_digest(score: ParsedScore) -> str:

@@ -32,7 +32,8 @@ WEIGHT: Final = "effect_weight"
 FREQUENCY: Final = "allelefrequency_effect"
 
 _SUFFIXES: Final = re.compile(r"(\.txt|\.tsv)?(\.b?gz)?$", re.IGNORECASE)
-_MISSING: Final = (".", "NA")
+MISSING: Final = (".", "NA")
+"""What says nothing, besides an empty field."""
 _POSITIONS: Final = ("hm_pos", "chr_position")
 _UNNAMED: Final = "\t"
 _SOMETHING: Final = re.compile(rb"\S")
@@ -41,20 +42,43 @@ _DAMAGED: Final = cast("type[Exception]", isal_zlib.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextTable:
-    """A scoring file's header and its table; every column is text but weights, positions and the frequency."""
+class Lines:
+    """A scoring file, unpacked: its header, its columns, and where its rows begin."""
 
     path: Path
     header: Header
-    frame: pl.DataFrame
-    row_nr: NDArray[np.uint32]
-    first_line: int
+    columns: list[str]
     text: bytes
+    start: int
+    first_line: int
 
     @property
     def stem(self) -> str:
         """The file's name without what says how it is packed."""
         return _SUFFIXES.sub("", self.path.name)
+
+    def broken(self, reason: str) -> NoReturn:
+        """Say why this file cannot be used."""
+        raise ScoringFileBroken(path=self.path, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTable:
+    """A scoring file's table; every column is text but weights, positions and the frequency."""
+
+    lines: Lines
+    frame: pl.DataFrame
+    row_nr: NDArray[np.uint32]
+
+    @property
+    def header(self) -> Header:
+        """The file's header."""
+        return self.lines.header
+
+    @property
+    def stem(self) -> str:
+        """The file's name without what says how it is packed."""
+        return self.lines.stem
 
     def only(self, wanted: pl.Series) -> TextTable:
         """Give the rows where this is true."""
@@ -63,16 +87,17 @@ class TextTable:
     def broken(self, reason: str, row: int | None = None) -> NoReturn:
         """Say why this file cannot be used, and on which line the row is."""
         line = None if row is None else self._line(int(self.row_nr[row]))
-        raise ScoringFileBroken(path=self.path, reason=reason, line=line)
+        raise ScoringFileBroken(path=self.lines.path, reason=reason, line=line)
 
     def _line(self, row_nr: int) -> int:
-        lines = enumerate(self.text.split(b"\n")[self.first_line - 1 :], self.first_line)
+        first = self.lines.first_line
+        lines = enumerate(self.lines.text.split(b"\n")[first - 1 :], first)
         written = (number for number, line in lines if line.strip())
         return next(number for at, number in enumerate(written) if at == row_nr)
 
 
-def read(path: Path, *, md5: str | None = None) -> TextTable:
-    """Read a scoring file, packed or not; every way in which this fails is a ScoringFileBroken."""
+def lines_of(path: Path, *, md5: str | None = None) -> Lines:
+    """Unpack a scoring file and read its header; every way in which this fails is a ScoringFileBroken."""
     text = _unpacked(path, md5)
     head, names, first_line, start = _split(path, text)
     try:
@@ -82,12 +107,16 @@ def read(path: Path, *, md5: str | None = None) -> TextTable:
         raise ScoringFileBroken(path=path, reason="its header is not UTF-8 text") from error
     if not _says_something(text, start):
         raise ScoringFileBroken(path=path, reason="it has a header but no rows")
-    frame = _typed(text, columns, first_line)
+    return Lines(path=path, header=header, columns=columns, text=text, start=start, first_line=first_line)
+
+
+def read(lines: Lines) -> TextTable:
+    """Read the table of a scoring file; every way in which this fails is a ScoringFileBroken."""
+    frame = _typed(lines.text, lines.columns, lines.first_line)
     if frame is None:
-        frame = _careful(path, text, columns, first_line)
-    frame = _tidy(path, frame)
-    row_nr = np.arange(frame.height, dtype=np.uint32)
-    return TextTable(path=path, header=header, frame=frame, row_nr=row_nr, first_line=first_line, text=text)
+        frame = _careful(lines.path, lines.text, lines.columns, lines.first_line)
+    frame = _tidy(lines.path, frame)
+    return TextTable(lines=lines, frame=frame, row_nr=np.arange(frame.height, dtype=np.uint32))
 
 
 def _unpacked(path: Path, md5: str | None) -> bytes:
@@ -172,7 +201,7 @@ def _csv(text: bytes, types: dict[str, pl.DataType], first_line: int) -> pl.Data
         separator="\t",
         quote_char=None,
         schema=types,
-        null_values=list(_MISSING),
+        null_values=list(MISSING),
         skip_lines=first_line - 1,
         # A first line that ends early says nothing about the columns of the others.
         missing_columns="insert",

@@ -231,6 +231,7 @@ asyncio.run(download(catalog, url, Path(target)))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_part_that_the_next_one_goes_on_with(
     upstream: LoopbackCatalog, large: str, target: Path
 ) -> None:

@@ -110,6 +110,7 @@ def invented_panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_has_the_scores_sent_that_it_asks_for(
     say: Say, upstream: LoopbackCatalog, invented_panel: Path, tmp_path: Path
 ) -> None:

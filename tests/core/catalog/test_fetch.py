@@ -232,6 +232,7 @@ asyncio.run(pull(place, [f"PGS{number:06}" for number in range(1, 7)]))
 """
 
 
+@pytest.mark.slow
 def test_what_was_kept_before_a_kill_is_not_brought_again_and_the_rest_is(
     upstream: LoopbackCatalog, kept: CatalogPlace, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def run(upstream: LoopbackCatalog, folder: Path, *command: str) -> str:
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_program_of_the_page_prints_what_it_says(user: User, upstream: LoopbackCatalog) -> None:
     user.write("page.py", "\n".join(blocks("python")))
     assert run(upstream, user.folder, sys.executable, "page.py") == "".join(blocks("text"))
