@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.core.errors import OutputBusy, RunElsewhere, SlurmRefused
 from sluiceway.core.events import tell
 from sluiceway.core.provenance.ledger import ledger_here
-from sluiceway.core.runs import messages
+from sluiceway.core.runs import messages, streams
 from sluiceway.core.runs.folder import AttemptFolder, RunFolder
 from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting
 from sluiceway.core.runs.messages import Lines, LogLine, Message
@@ -180,11 +180,12 @@ async def await_end(
     attempt: Attempt, job: JobId, *, host: JobHost, heard: Callable[[Heard], Awaitable[None]] = nobody
 ) -> Ending:
     """Wait until a job has ended; everything that it says is heard, from its beginning."""
-    async for each in follow(attempt.folder, job, host=host):
-        if isinstance(each, Ending):
-            _done(Step.ENDED, attempt.folder, job_id=str(job), ending=each.kind, evidence=each.evidence)
-            return each
-        await heard(each)
+    async with streams.sealing(attempt):
+        async for each in follow(attempt.folder, job, host=host):
+            if isinstance(each, Ending):
+                _done(Step.ENDED, attempt.folder, job_id=str(job), ending=each.kind, evidence=each.evidence)
+                return each
+            await heard(each)
     raise AssertionError("a host tells last how a job ended")
 
 
@@ -200,7 +201,9 @@ async def follow(folder: AttemptFolder, job: JobId, *, host: JobHost) -> AsyncIt
 
 async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost) -> RunReceipt:
     """Bring home what an attempt made, and write the receipt, whether it succeeded or not."""
-    remains = await gather(attempt, ending, host=host)
+    remains = await gather(attempt, ending, host=host, clock=runs.clock)
+    if attempt.request.markers:
+        await asyncio.to_thread(streams.steps_of(attempt).look)
     _done(Step.COLLECTED, attempt.folder, outputs=len(remains.outputs))
     # Who waits for accounting waits for nothing that matters here: what it does not know yet is left out.
     used = await host.used(attempt.folder, waits=False)

@@ -7,56 +7,86 @@ and a copy in the store that nothing the job does later can reach.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from sluiceway.core.errors import TreeUnreadable, VerificationFailed
+from sluiceway.core.errors import SluicewayError, TreeUnreadable, VerificationFailed
 from sluiceway.core.events import tell
 from sluiceway.core.provenance import manifest as manifests
+from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.provenance.manifest import Ending, Manifest, Times
 from sluiceway.core.provenance.seal import files_in
 from sluiceway.core.provenance.tree import Looking, listing, text_of
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.runs import place
+from sluiceway.core.runs.remains import read_by
 from sluiceway.core.store.durable import Storing, content_of, write_whole
+from sluiceway.core.store.homes import store_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sluiceway.core.provenance.key import Json
     from sluiceway.core.provenance.ledger import Ledger
     from sluiceway.core.runs.folder import AttemptFolder
+    from sluiceway.core.runs.host import Attempt
     from sluiceway.core.store.artifacts import ArtifactStore
 
 log = logging.getLogger(__name__)
 
 STEPS: Final = "steps.json"
 _MANIFESTS: Final = "steps"
+_PAUSE_SECONDS: Final = 1.0
 
 
-def step_of(marker: str) -> str:
-    """Give the pattern of the folders that a marker's pattern makes steps.
+@contextlib.asynccontextmanager
+async def sealing(attempt: Attempt) -> AsyncIterator[None]:
+    """Seal an attempt's steps while the block lasts; those of one that runs elsewhere are out of reach for now."""
+    if not attempt.request.markers or not isinstance(place.parse(attempt.place), place.Local):
+        yield
+        return
+    over = asyncio.Event()
+    looking = asyncio.create_task(_looking(steps_of(attempt), over))
+    try:
+        yield
+    finally:
+        over.set()
+        await looking
 
-    >>> step_of("checkpoints/step-*/DONE")
-    'checkpoints/step-*'
-    """
-    return str(PurePosixPath(marker).parent)
+
+async def _looking(steps: Steps, over: asyncio.Event) -> None:
+    while not over.is_set():
+        try:
+            await asyncio.to_thread(steps.look)
+        except SluicewayError as error:
+            # The job goes on, and whoever collects it looks again.
+            tell(log, "steps not sealed", level=logging.WARNING, reason=str(error))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), _PAUSE_SECONDS)
 
 
-def whole_only(
-    made: Iterable[Mapping[str, Any]], markers: Sequence[str], others: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Leave out of what a job made the files of steps without a marker: nobody said that these are whole."""
-    found = [dict(each) for each in made]
-    steps = {str(PurePosixPath(each["name"]).parent) for each in found if {*each["patterns"]} & {*markers}}
-    kept = []
-    for each in found:
-        inside = {str(parent) for parent in PurePosixPath(each["name"]).parents} & steps
-        if inside or {*each["patterns"]} & {*others}:
-            kept.append(each)
-    return kept
+def steps_of(attempt: Attempt) -> Steps:
+    """Give the steps of an attempt."""
+    folder, request, clock = attempt.folder, attempt.request, SystemClock()
+    about = Manifest(
+        output_id=folder.run.run_id,
+        content_key=folder.run.key,
+        ending=Ending(status="ok"),
+        parameters=dict(request.parameters),
+        inputs=read_by(request),
+        run_id=folder.run.run_id,
+        attempt=folder.number,
+        sluiceway_version=manifests.this_version(),
+    )
+    return Steps(
+        folder=folder, markers=request.markers, about=about, store=store_here(clock), ledger=ledger_here(clock)
+    )
 
 
 @dataclass(slots=True, kw_only=True)
