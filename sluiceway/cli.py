@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from sluiceway import (
+    artifacts_command,
     catalog_command,
     cluster_command,
     jobs_command,
@@ -53,6 +54,7 @@ app.add_typer(devcluster.app, name="devcluster")
 app.add_typer(panel_command.app, name="panel")
 app.add_typer(catalog_command.app, name="catalog")
 app.add_typer(jobs_command.app, name="jobs")
+app.add_typer(artifacts_command.app, name="artifacts")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -81,6 +83,7 @@ app.command()(query_command.query)
 app.command()(provenance_command.status)
 app.command()(provenance_command.verify)
 app.command()(provenance_command.explain)
+app.command()(artifacts_command.gc)
 app.command()(reproduce_command.reproduce)
 app.command()(reproduce_command.lineage)
 app.command()(reproduce_command.export)

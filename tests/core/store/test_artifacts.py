@@ -204,7 +204,9 @@ def test_any_changed_byte_of_an_artifact_keeps_it_from_being_served(
     lambda content: content.rename(content.with_name("gone")),
 ], ids=["link", "empty folder", "new folder", "mode", "all"])  # fmt: skip
 def test_a_damaged_artifact_is_put_anew_and_links_to_it_work_again(tmp_path: Path, spoil: object) -> None:
-    """Red on: core/store/artifacts.py: `final.rename(aside / "artifact")` -> `pass`."""
+    """Red on: core/store/artifacts.py: `looked_at and not self._set_aside(final, digest, reason=str(damage)):` ->
+    `looked_at:`.
+    """
     store = store_in(tmp_path)
     source = tree(tmp_path)
     artifact = store.put(source)
@@ -217,6 +219,7 @@ def test_a_damaged_artifact_is_put_anew_and_links_to_it_work_again(tmp_path: Pat
     with pytest.raises(ArtifactUnknown, match="damaged"):
         store.require(artifact.digest)
     assert not (tmp_path / "shown").exists()
+    assert len(list(store.quarantine.iterdir())) == 1
     assert store.put(source).digest == artifact.digest
     assert digest_of_tree(tmp_path / "shown") == artifact.digest
 
