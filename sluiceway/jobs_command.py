@@ -1,8 +1,10 @@
-"""`sluiceway jobs`, and `sluiceway jobs gc`: the runs that there are, and removing those that are old."""
+"""`sluiceway jobs`, and its `open` and `gc`: the runs that there are, their dashboards, and removing old ones."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,6 +54,30 @@ def gc(
         console.for_remarks().print(f"{name} stays: {why}", markup=False, soft_wrap=True)
     if tidied.kept:
         raise typer.Exit(_SOME_KEPT)
+
+
+@app.command("open")
+def open_dashboard(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its name.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the URL as JSON.")] = False,
+) -> None:
+    """Print the URL of the dashboard of a run's Ray, Spark or Dask, and lead there until Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_open(name, as_json=as_json))
+
+
+async def _open(name: str, *, as_json: bool) -> None:
+    from sluiceway.core.launch.opened import dashboard
+    from sluiceway.core.runs import listing
+    from sluiceway.core.runs.access import access_to
+    from sluiceway.core.runs.hosts import runs_here
+
+    runs = runs_here()
+    folder, place = listing.attempt_of(runs, name)
+    access = None if place == "local" else await access_to(await asks.cluster(place), runs.clock)
+    async with dashboard(folder, access) as url:
+        typer.echo(json.dumps({"url": url}) if as_json else url)
+        await asyncio.Event().wait()
 
 
 async def _tidy(wanted: Keep, *, dry_run: bool) -> Tidied:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from prefect.artifacts import (
+    acreate_link_artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
@@ -16,7 +17,7 @@ from prefect.artifacts import (
 from prefect.logging import get_run_logger
 
 from sluiceway.core.runs.host import Waiting
-from sluiceway.core.runs.messages import Artifact, LogLine, Metric, Progress, Result, Unreadable
+from sluiceway.core.runs.messages import Artifact, Link, LogLine, Metric, Progress, Result, Unreadable
 from sluiceway.core.runs.run import Line
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class RunPage:
                 await self._progress(heard)
             case Artifact():
                 await self._artifact(heard)
+            case Link():
+                key, told = f"run-{_slug(heard.name)}", f"{_clean(heard.name)}; `sluiceway jobs open` leads there"
+                await acreate_link_artifact(_clean(heard.url), key=key, description=told)
             case _:
                 self._line(*_told(heard))
 

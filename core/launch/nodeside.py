@@ -168,6 +168,8 @@ class Engine:
         """Tell in connection.json that the engine is ready, and where."""
         self._connection.update(more, address=address, dashboard=dashboard, state="ready")
         self._write_connection()
+        if dashboard:
+            say(kind="link", name="%s dashboard" % self._connection["launcher"], url=dashboard)
 
     def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> int:
         """Run the payload to its end beside the engine; give its status as the kernel does."""
@@ -245,7 +247,7 @@ class Engine:
         text = "%s on node %s has left the %s cluster: %s" % (
             part.name, part.node.name, self._connection["launcher"], part.ending
         )  # fmt: skip
-        tell(text, "warning")
+        say(kind="log", text=text, level="warning")
         self._connection.setdefault("lost", []).append(part.name)
         self._write_connection()
 
@@ -304,13 +306,10 @@ def engine_folder() -> str:
     return os.path.join(os.path.dirname(context), ENGINE) if context else tempfile.mkdtemp(prefix="sluiceway-engine-")
 
 
-def tell(text: str, level: str = "info") -> None:
-    """Tell a line to the run's log, as the payload may do."""
-    place = os.environ.get("SLUICEWAY_MESSAGES")
-    if place is None:
-        complain(text)
-        return
-    line = json.dumps({"kind": "log", "text": text, "level": level}).encode("ascii") + b"\n"
+def say(**message: str) -> None:
+    """Tell whoever follows the run, as the payload may do."""
+    place = os.environ.get("SLUICEWAY_MESSAGES", os.devnull)
+    line = json.dumps(message, sort_keys=True).encode("ascii") + b"\n"
     handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.write(handle, line)

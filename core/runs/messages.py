@@ -46,6 +46,14 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Where something of the run is shown while it lasts, such as the dashboard of an engine."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What whoever started the run gets back."""
 
@@ -68,11 +76,12 @@ class Unreadable:
     reason: str
 
 
-Message = Metric | Progress | Artifact | Result | LogLine | Unreadable
+Message = Metric | Progress | Artifact | Link | Result | LogLine | Unreadable
 _KINDS = {
     "metric": Metric,
     "progress": Progress,
     "artifact": Artifact,
+    "link": Link,
     "result": Result,
     "log": LogLine,
     "unreadable": Unreadable,
@@ -144,6 +153,9 @@ def _checked(kind: str, fields: dict[str, Any]) -> Message:
             _require(message.what, str)
         case Artifact():
             return _artifact(message)
+        case Link():
+            _require(message.name, str)
+            _require(message.url, str)
         case LogLine():
             _require(message.text, str)
             if message.level not in get_args(Level):

@@ -109,7 +109,7 @@ def test_a_signal_reaches_the_payload_and_not_the_engine(toy: Toy, number: signa
     begun.send_signal(number)
     assert begun.wait(20) == 5
     assert (toy.folder / "heard").read_text() == f"{name}\n"
-    assert not (toy.folder / "told").exists()
+    assert "left" not in (toy.folder / "told").read_text()
 
 
 def test_a_payload_that_is_killed_is_known_to_have_been_killed(toy: Toy) -> None:
@@ -136,7 +136,8 @@ def test_what_a_part_has_left_in_another_session_ends_with_it(toy: Toy) -> None:
 def test_a_node_that_leaves_is_told_and_the_payload_goes_on(toy: Toy) -> None:
     done = toy.run("sleep", "1.5", parts=[SLEEP, ["sh", "-c", "sleep 0.7; exit 9"]])
     assert done.returncode == 0, done.stderr
-    (told,) = map(json.loads, (toy.folder / "told").read_text().splitlines())
+    link, told = map(json.loads, (toy.folder / "told").read_text().splitlines())
+    assert link == {"kind": "link", "name": "toy dashboard", "url": "http://127.0.0.1:1/"}
     assert told["level"] == "warning"
     assert told["text"] == "local2 on node local2 has left the toy cluster: it ended with exit code 9"
     assert [each["part"] for each in toy.connection["nodes"] if each["state"] == "lost"] == ["local2"]
