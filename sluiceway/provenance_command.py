@@ -28,10 +28,12 @@ def status(
     full: Annotated[bool, typer.Option("--full", help="Read every file, whatever is known of it.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Tell of each output whether it is ok, stale, missing, damaged or failed; exits with 1 unless all are ok."""
+    """Tell of each output whether it is ok, stale, missing, damaged, failed or running; exits with 1 if not all are."""
+    from sluiceway.core import settings
     from sluiceway.core.provenance.explain import Now
     from sluiceway.core.provenance.outputs import outputs_in
-    from sluiceway.core.provenance.status import Effort, Status, status_of
+    from sluiceway.core.provenance.status import Effort, Status, begun_below, status_of
+    from sluiceway.core.registry.running import running_in
 
     if quick and full:
         raise typer.BadParameter("choose one of --quick and --full")
@@ -39,7 +41,10 @@ def status(
     with _here() as (ledger, cache):
         history = ledger.history()
         now = Now(cache=cache)
-        found = [status_of(each, history=history, now=now, effort=effort) for each in outputs_in(_chosen(paths))]
+        running = running_in(settings.load().home)
+        outputs = list(outputs_in(_chosen(paths)))
+        outputs += begun_below(_chosen(paths), outputs, running)
+        found = [status_of(each, history=history, now=now, effort=effort, running=running) for each in outputs]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], default=str))
     else:

@@ -204,7 +204,7 @@ async def _tell_events(after: int, *, follow: bool, as_json: bool) -> None:
 async def _rebuild() -> int:
     from sluiceway.core.registry import rebuild as rebuilding
 
-    return await _with_files(rebuilding.rebuild)
+    return int(await _with_files(rebuilding.rebuild))
 
 
 async def _with_files(work: Any) -> Any:

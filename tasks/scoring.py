@@ -16,6 +16,7 @@ from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.provenance.usage import Usage
 from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
+from sluiceway.tasks.asker import asked_here
 
 
 @task(cache_policy=NO_CACHE)
@@ -34,7 +35,8 @@ def plan_scores(run: ReferenceScoring, reference: Reference) -> list[Planned]:
 def score_batches(run: ReferenceScoring, reference: Reference, planned: Sequence[Planned]) -> int:
     """Score what has no result yet, and tell how many results were there before."""
     waiting = run.waiting(planned)
-    run.score(reference, waiting)
+    with asked_here():
+        run.score(reference, waiting)
     return run.n_cached(planned, waiting)
 
 
@@ -86,5 +88,6 @@ def write_manifest(
     run: ReferenceScoring, reference: Reference, planned: Sequence[Planned], summary: Summary, usage: Usage
 ) -> Path:
     """Write the report, and the manifest of everything there is."""
-    run.seal(reference, planned, summary, usage)
+    with asked_here():
+        run.seal(reference, planned, summary, usage)
     return summary.out / "manifest.json"

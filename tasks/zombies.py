@@ -71,5 +71,5 @@ async def _end(client: PrefectClient, asked: Listed) -> list[str]:
         f"its process is gone. The work that it asked for {asked.attempt.state}, and is kept: "
         f"{asked.run.key}, attempt {asked.attempt.number}; the same flow run again takes it from there"
     )
-    await client.set_flow_run_state(flow_run_id, Crashed[None](message=said), force=True)
+    await client.set_flow_run_state(flow_run_id, Crashed(message=said), force=True)
     return [f"flow run {flow_run.name}: {said}"]

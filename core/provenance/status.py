@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.core.provenance import explain
+from sluiceway.core.provenance.ledger import place_of
 from sluiceway.core.provenance.verify import Depth, Flaw, Verifier
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
     from sluiceway.core.provenance.explain import Now
     from sluiceway.core.provenance.ledger import History
@@ -56,10 +58,18 @@ class OutputStatus:
     target: Path | None = None
 
 
-def status_of(output: Path, *, history: History, now: Now, effort: Effort = Effort.USUAL) -> OutputStatus:
-    """Tell the state of an output."""
-    if output.is_symlink() and output.exists():
-        return OutputStatus(output=output, status=Status.ALIAS, target=output.resolve())
+def status_of(
+    output: Path,
+    *,
+    history: History,
+    now: Now,
+    effort: Effort = Effort.USUAL,
+    running: Mapping[str, str] | None = None,
+) -> OutputStatus:
+    """Tell the state of an output; the registry knows the places that are being written, and by which runs."""
+    seen = _without_looking(output, running or {})
+    if seen is not None:
+        return seen
     verifier = Verifier(history=history, cache=now.cache, depth=Depth.FULL if effort is Effort.FULL else Depth.FAST)
     manifest, found = verifier.manifest(output)
     if manifest is None:
@@ -75,6 +85,21 @@ def status_of(output: Path, *, history: History, now: Now, effort: Effort = Effo
     if manifest.ending.status == "failed":
         return _status(output, manifest, Status.FAILED, _ending(manifest))
     return _staleness(output, manifest, now)
+
+
+def _without_looking(output: Path, running: Mapping[str, str]) -> OutputStatus | None:
+    if output.is_symlink() and output.exists():
+        return OutputStatus(output=output, status=Status.ALIAS, target=output.resolve())
+    writer = running.get(place_of(output)) if running else None
+    why = (f"{writer} is making it",)
+    return None if writer is None else OutputStatus(output=output, status=Status.RUNNING, why=why)
+
+
+def begun_below(paths: Iterable[Path], outputs: Iterable[Path], running: Mapping[str, str]) -> list[Path]:
+    """Give what is being made at or below these paths and is not among the outputs there: it has no manifest yet."""
+    known = {place_of(each) for each in outputs} if running else set()
+    roots = [Path(place_of(each)) for each in paths] if running else []
+    return [Path(each) for each in running if each not in known and any(Path(each).is_relative_to(r) for r in roots)]
 
 
 def _staleness(output: Path, manifest: Manifest, now: Now) -> OutputStatus:

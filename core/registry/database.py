@@ -43,7 +43,7 @@ class Database:
         engine = _engine(_url(url))
         try:
             await _migrated(engine)
-        except (SQLAlchemyError, OSError, *_raised_by_drivers(engine)) as error:
+        except _raised_by(engine) as error:
             await engine.dispose()
             raise RegistryUnusable(url=_shown(engine.url), reason=_first_line(error)) from error
         except RegistryUnusable:
@@ -117,10 +117,11 @@ async def _migrated(engine: AsyncEngine) -> None:
         raise RegistryUnusable(url=_shown(engine.url), reason=reason)
 
 
-def _raised_by_drivers(engine: AsyncEngine) -> tuple[type[Exception], ...]:
-    """Give what a driver raises of its own before there is a connection, such as for a wrong password."""
+def _raised_by(engine: AsyncEngine) -> tuple[type[Exception], ...]:
+    """Give what may be raised before there is a connection: a driver has errors of its own, as for a wrong password."""
     asyncpg = getattr(engine.dialect.loaded_dbapi, "asyncpg", None)
-    return () if asyncpg is None else (asyncpg.PostgresError, asyncpg.InterfaceError)
+    own = () if asyncpg is None else (asyncpg.PostgresError, asyncpg.InterfaceError)
+    return (SQLAlchemyError, OSError, *own)
 
 
 def _first_line(error: BaseException) -> str:

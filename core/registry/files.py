@@ -187,9 +187,9 @@ def _whole(attempt: Attempt, sealed: _Sealed | None) -> Artifact:
     if sealed is None:
         return whole
     manifest = sealed.manifest
-    told = {"output_id": plain(manifest.output_id), "output_type": plain(manifest.output_type)}
+    named = replace(whole, output_id=plain(manifest.output_id), output_type=plain(manifest.output_type))
     sizes = [each.size for each in manifest.outputs or ()]
-    return replace(whole, **told, digest=manifest.data_version, size=sum(sizes) if sizes else None)
+    return replace(named, digest=manifest.data_version, size=sum(sizes) if sizes else None)
 
 
 def _file(attempt: Attempt, file: manifests.File) -> Artifact:
@@ -233,7 +233,7 @@ def _edges(artifacts: tuple[Artifact, ...], manifest: Manifest) -> tuple[Edge, .
 def _events(run: Run, attempt: Attempt) -> tuple[Event, ...]:
     """Say what happened to an attempt, as far as its files tell."""
     told = {"run": run.what, "attempt": attempt.number, "place": attempt.place}
-    happened = [("run intended", attempt.intended_at, {})]
+    happened: list[tuple[str, int, dict[str, Any]]] = [("run intended", attempt.intended_at, {})]
     if attempt.submitted_at is not None:
         happened.append(("job submitted", attempt.submitted_at, {"job": attempt.job_id}))
     if attempt.state in {State.SUCCEEDED, State.FAILED}:

@@ -22,13 +22,19 @@ from sluiceway.core.registry.schema import artifacts, attempts, edges
 from sluiceway.core.runs.listing import every_attempt
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Table
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+    from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from sluiceway.core.provenance.ledger import Ledger
     from sluiceway.core.registry.database import Database
     from sluiceway.core.registry.record import Finding
     from sluiceway.core.runs.run import Runs
+
+
+Row = Attempt | Artifact | Edge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +91,15 @@ async def check(database: Database, runs: Runs, ledger: Ledger) -> list[Differen
     return differences + _compared("edges", wanted, read)
 
 
-async def _rows(connection: AsyncConnection, table: Table, wanted: Column[bool]) -> dict[str, object]:
-    kind = {"attempts": Attempt, "artifacts": Artifact, "edges": Edge}[table.name]
+async def _rows(connection: AsyncConnection, table: Table, wanted: ColumnElement[bool]) -> dict[str, Row]:
+    kind: type[Row] = {"attempts": Attempt, "artifacts": Artifact, "edges": Edge}[table.name]
     rows = (await connection.execute(select(table).where(wanted))).mappings()
     made = [kind(**row) for row in rows]
     return {each.id if not isinstance(each, Edge) else f"{each.output} {each.number}": each for each in made}
 
 
 def _compared(
-    table: str, wanted: dict[str, object], there: dict[str, object], *, skip: frozenset[str] | set[str] = frozenset()
+    table: str, wanted: Mapping[str, Row], there: Mapping[str, Row], *, skip: AbstractSet[str] = frozenset()
 ) -> list[Difference]:
     differences = []
     for row in sorted({*wanted, *there} - skip):
@@ -110,5 +116,5 @@ def _compared(
     return differences
 
 
-def _place(row: object) -> str:
+def _place(row: Row | None) -> str:
     return str(getattr(row, "folder", None) or getattr(row, "path", None) or "")

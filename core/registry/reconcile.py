@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sluiceway.core.registry.database import Database
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.host import JobHost
+    from sluiceway.core.runs.request import RunRequest
     from sluiceway.core.runs.run import Runs
     from sluiceway.core.slurm.job import JobId
 
@@ -263,7 +264,7 @@ class Reconciler:
         return Repaired(repair=repair, key=key, attempt=number, what=what or finding.run.what)
 
 
-def _request_of(folder: AttemptFolder) -> run.RunRequest | None:
+def _request_of(folder: AttemptFolder) -> RunRequest | None:
     """Give what was asked for, if the intent tells all of it; else only whoever asks again can collect it."""
     intent = run.intent_of(folder)
     request = None if intent is None else asked.read(intent.get("request") or {})

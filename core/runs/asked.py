@@ -41,8 +41,9 @@ def read(fields: Mapping[str, Any]) -> RunRequest | None:
         return None
     code, container, script = fields["code"], fields["container"], fields["script"]
     runtime = fields.get("runtime")
+    lists: dict[str, Any] = {name: tuple(fields[name]) for name in _LISTS}
     return RunRequest(
-        **{name: tuple(fields[name]) for name in _LISTS},
+        **lists,
         **{name: fields[name] for name in _TABLES},
         script=None if script is None else _content_of(script),
         inputs={name: _content_of(each) for name, each in fields["inputs"].items()},

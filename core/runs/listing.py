@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from sluiceway.core.runs.run import intent_of
 from sluiceway.core.store.durable import content_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sluiceway.core.runs.folder import AttemptFolder, RunFolder
     from sluiceway.core.runs.run import Runs
 
@@ -50,6 +53,13 @@ def every_run(runs: Runs) -> list[Listed]:
     attempts = (runs.last(folder) for folder in _folders(runs))
     listed = (_listed(runs, attempt) for attempt in attempts if attempt is not None)
     return sorted((each for each in listed if each is not None), key=lambda each: each.at, reverse=True)
+
+
+def every_attempt(runs: Runs) -> Iterator[AttemptFolder]:
+    """Give every attempt that has a folder, in the order of a run's attempts."""
+    for folder in _folders(runs):
+        with contextlib.suppress(FileNotFoundError):
+            yield from folder.attempts(each.name for each in Path(folder.path).iterdir())
 
 
 def attempt_of(runs: Runs, name: str) -> tuple[AttemptFolder, str]:
