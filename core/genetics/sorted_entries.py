@@ -71,18 +71,20 @@ class SortedEntries:
             entries, names = entries[order], names[order]
         part = len(self._parts)
         entries.tofile(self._entries(part))
-        names.write_ipc(self._names(part), compression="uncompressed")
+        names.write_ipc(self._names(part), compression="lz4")
         self._parts.append(entries["key"][:: self._every].copy())
         self.n += entries.size
 
     def stretches(self) -> Iterator[Stretch]:
-        """Give all entries, sorted; where there are none, one stretch of none."""
+        """Give all entries, sorted, once; where there are none, one stretch of none."""
         sample = np.sort(np.concatenate(self._parts))
         cuts = np.unique(sample[self._samples_at_once :: self._samples_at_once])
         bounds = [self._bounds(part, cuts) for part in range(len(self._parts))]
         for number in range(cuts.size + 1):
             slices = [(part, ends[number], ends[number + 1]) for part, ends in enumerate(bounds)]
-            yield self._read([each for each in slices if each[1] < each[2]] or slices[:1])
+            stretch = self._read([each for each in slices if each[1] < each[2]] or slices[:1])
+            self._forget([part for part, _, end in slices if end == bounds[part][-1]])
+            yield stretch
 
     def _bounds(self, part: int, cuts: Keys) -> list[int]:
         """Give where the stretches begin and end in a part; entries with the same key are never in two."""
@@ -101,6 +103,12 @@ class SortedEntries:
             order = np.argsort(entries["key"], kind="stable")
             entries, names = entries[order], names[order]
         return Stretch(entries=entries, names=names)
+
+    def _forget(self, parts: list[int]) -> None:
+        """Make room on the disk: these parts were read to their end."""
+        for part in parts:
+            self._entries(part).unlink(missing_ok=True)
+            self._names(part).unlink(missing_ok=True)
 
     def _entries(self, part: int) -> Path:
         return self._folder / f"{part}.entries"

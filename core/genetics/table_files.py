@@ -70,7 +70,7 @@ def write_table(panel: Panel, folder: Path, how: Making) -> int:
         for stretch in entries.stretches():
             columns.add(stretch.entries, _measured(panel, reader, stretch.entries, as_dosages=how.as_dosages))
             names.append(how.scratch / f"{len(names)}.names")
-            stretch.names.write_ipc(names[-1])
+            stretch.names.write_ipc(names[-1], compression="lz4")
             if how.tell is not None:
                 how.tell(columns.n, entries.n)
     pl.scan_ipc(names, glob=False).sink_parquet(folder / NAMES, row_group_size=NAMES_AT_ONCE, statistics=False)
