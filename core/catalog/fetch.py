@@ -64,6 +64,8 @@ class Fetcher:
         self._library = Library(self._tables.store, clock=clock)
         self._incoming = home / "catalog" / "incoming"
         self._quarantine = home / "catalog" / "quarantine"
+        # Each has a file open: thousands at once would be more than a process may have.
+        self._arriving = asyncio.Semaphore(client.manners.at_once)
         self._parsing = asyncio.Semaphore(_PARSED_AT_ONCE)
 
     async def fetch(
@@ -98,7 +100,8 @@ class Fetcher:
             _remove(raw)
             return Fetched(pgs_id=upstream.pgs_id, kept=kept, was_there=True)
         try:
-            received = await self._client.download(upstream.link, raw, md5=upstream.md5)
+            async with self._arriving:
+                received = await self._client.download(upstream.link, raw, md5=upstream.md5)
             async with self._parsing:
                 return await asyncio.to_thread(self._keep, upstream, received)
         except UpstreamFailed as error:

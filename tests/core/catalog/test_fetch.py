@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.store.objects import ObjectStore
 from tests.conftest import ROOT
 from tests.loopback_catalog import SWIFT, LoopbackCatalog
-from tests.loopback_content import scoring_file
+from tests.loopback_content import scoring_file, served_score
 
 NAME = "PGS000001_hmPOS_GRCh38.txt.gz"
 BROKEN = gzip.compress(b"#pgs_id=PGS000001\nrsID\teffect_allele\nrs1\tA\n", mtime=0)
@@ -201,6 +202,21 @@ async def test_several_at_once_are_several_connections_and_no_more(
     upstream.delay = 0.02
     await pull(kept, sorted(upstream.scores))
     assert 2 <= upstream.most_busy <= 4
+
+
+async def test_a_whole_catalogue_needs_no_more_open_files_than_a_few_scores(
+    upstream: LoopbackCatalog, kept: CatalogPlace
+) -> None:
+    """Red on: core/catalog/fetch.py: `Semaphore(client.manners.at_once)` -> `Semaphore(9999)`."""
+    for number in range(7, 80):
+        upstream.add(f"PGS{number:06}", served_score(f"PGS{number:06}", content=b"no score"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 45, hard))
+    try:
+        brought = await pull(kept, sorted(upstream.scores))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sum(isinstance(each, Fetched) for each in brought) == 6
 
 
 async def test_progress_is_told_to_the_end(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
