@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from sluiceway.core.provenance.lineage import Lineage
-    from sluiceway.core.runs.rerun import Reproduction
 
 _OUTPUT = typer.Argument(help="An output.")
 _JSON = typer.Option("--json", help="Print JSON instead of lines.")
@@ -24,13 +23,27 @@ def reproduce(
         float, typer.Option("--relative", min=0, help="How far numbers in tables may be apart, as a share of them.")
     ] = 1e-9,
     absolute: Annotated[float, typer.Option("--absolute", min=0, help="And how far besides.")] = 1e-12,
+    env: Annotated[str | None, typer.Option("--env", help="The environment that its script ran in.")] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Make an output again from its manifest, in a folder of its own, and compare; exits with 1 if it is another."""
+    from sluiceway import resource_options as asks
     from sluiceway.core import settings
 
     settings.leave_processors_to_us()
-    reproduction = asyncio.run(_reproduced(output, on, relative=relative, absolute=absolute))
+    from sluiceway.core.provenance.reproduce import Tolerance
+    from sluiceway.core.remote.clock import SystemClock
+    from sluiceway.core.runs import place
+    from sluiceway.core.runs.rerun import Reproducer
+
+    again = Reproducer(
+        clock=SystemClock(),
+        place=place.parse(on),
+        tolerance=Tolerance(relative=relative, absolute=absolute),
+        find=asks.cluster,
+        runtime=asks.runtime(env),
+    )
+    reproduction = asyncio.run(again.reproduce(output))
     if as_json:
         typer.echo(json.dumps({**reproduction.comparison.as_json(), "folder": str(reproduction.folder)}))
     else:
@@ -41,18 +54,6 @@ def reproduce(
         typer.echo(f"{len(reproduction.comparison.files)} files compared; kept in {reproduction.folder}")
     if not reproduction.comparison.is_reproduced:
         raise typer.Exit(1)
-
-
-async def _reproduced(output: Path, on: str, *, relative: float, absolute: float) -> Reproduction:
-    from sluiceway import resource_options as asks
-    from sluiceway.core.provenance.reproduce import Tolerance
-    from sluiceway.core.remote.clock import SystemClock
-    from sluiceway.core.runs import place
-    from sluiceway.core.runs.rerun import Reproducer
-
-    tolerance = Tolerance(relative=relative, absolute=absolute)
-    again = Reproducer(clock=SystemClock(), place=place.parse(on), tolerance=tolerance, find=asks.cluster)
-    return await again.reproduce(output)
 
 
 def lineage(

@@ -238,6 +238,7 @@ class _Graph:
 
 def _output(manifest: Manifest, digest: str, output: Path) -> Node:
     label = manifest.output_id if manifest.output_type != "run" else f"run {manifest.output_id[:8]}"
+    label += " (failed)" if manifest.ending.status == "failed" else ""
     path = text_of(os.path.abspath(output))  # noqa: PTH100 - a link is named, not followed
     return Node(id=digest, kind=NodeKind.OUTPUT, label=label, path=path, digest=manifest.data_version)
 

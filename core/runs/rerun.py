@@ -33,6 +33,7 @@ from sluiceway.core.runs.script_code import Module, ScriptCode
 from sluiceway.core.store.durable import write_whole
 
 if TYPE_CHECKING:
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.provenance.manifest import Input, Manifest
     from sluiceway.core.provenance.reproduce import Tolerance
     from sluiceway.core.remote.clock import Clock
@@ -61,12 +62,14 @@ class Reproducer:
         place: Where; a cluster gets a new attempt at the same run, this machine a home of its own.
         tolerance: How far numbers in tables may be apart.
         find: Who knows the clusters.
+        runtime: The environment that a script ran in, where it ran in one.
     """
 
     clock: Clock
     place: Place = _HERE
     tolerance: Tolerance | None = None
     find: FindCluster = cluster_named
+    runtime: Runtime | None = None
 
     async def reproduce(self, output: Path) -> Reproduction:
         """Make an output again, compare, and keep the comparison; what came of it is kept where anything differs."""
@@ -99,7 +102,8 @@ class Reproducer:
     async def _again(self, manifest: Manifest, output: Path, folder: Path) -> Made:
         if manifest.output_type == "run":
             runs = Runs(home=settings.load().home, clock=self.clock)
-            return await self._script(_request(manifest, output, runs), folder)
+            request = await asyncio.to_thread(_request, manifest, output, runs, self.runtime)
+            return await self._script(request, folder)
         if not isinstance(self.place, Local):
             raise NotReproducible(path=output, reason="scores are made again on this machine only; leave --on out")
         asked = _asked(manifest, output, folder / "again")
@@ -147,10 +151,13 @@ def _own_folder(manifest: Manifest, clock: Clock) -> Path:
     return folder
 
 
-def _request(manifest: Manifest, output: Path, runs: Runs) -> RunRequest:
+def _request(manifest: Manifest, output: Path, runs: Runs, runtime: Runtime | None) -> RunRequest:
     """Ask for the same run; its key proves that it is the same."""
     attempt = _attempt(manifest, runs)
     given: dict[str, Any] = dict(manifest.parameters or {})
+    if runtime is None and "runtime" in given:
+        reason = f"it ran in the environment {given['runtime']['name']!r}; name it with --env"
+        raise NotReproducible(path=output, reason=reason)
     contents: dict[str, list[tuple[Input, Path]]] = {"script": [], "module": [], "input": []}
     for each in manifest.inputs or ():
         contents.setdefault(each.role, []).append((each, _found(each, output, attempt)))
@@ -166,7 +173,8 @@ def _request(manifest: Manifest, output: Path, runs: Runs) -> RunRequest:
             parameters=given["parameters"],
             modules=code.digests,
             code=code,
-            container=manifest.container,
+            container=manifest.container if runtime is None else None,
+            runtime=runtime,
             **declaring(given["outputs"]),
         )
     except (RequestInvalid, KeyError, TypeError) as error:

@@ -79,6 +79,20 @@ def test_a_single_change_gives_exactly_its_reason(
     assert (reason.field, reason.old, reason.new, reason.file) == (field, old, new, file)
 
 
+UNCOUNTED = {
+    "schema_version", "output_type", "content_key", "ending", "data_version", "outputs", "isolation", "git", "host",
+    "slurm", "prefect", "run_id", "attempt", "submitted_by", "sluiceway_version", "times", "resources", "steps",
+    "counts", "warnings", "previous",
+}  # fmt: skip
+
+
+# P24.
+def test_every_field_of_a_manifest_gives_a_reason_or_is_known_to_give_none() -> None:
+    counted = {name for changed, *_ in CHANGES.values() for name in changed} | {"code_version"}
+    assert counted | UNCOUNTED == set(Manifest.model_fields)
+    assert not counted & UNCOUNTED
+
+
 def test_nothing_changed_gives_no_reason() -> None:
     same = BASE.model_copy(
         update={
