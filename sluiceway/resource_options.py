@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from sluiceway.core.environments.environment import Environment
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.remote.login import Challenge
     from sluiceway.core.runs.clusters import ClusterSettings
     from sluiceway.core.runs.host import JobHost
@@ -23,6 +25,7 @@ _SPELLING = {"memory": "mem", "components": "component"}
 _PANEL = "What to ask of a cluster; what is left out is as the cluster's settings say"
 
 Nodes = Annotated[int | None, typer.Option("--nodes", help="How many nodes.", rich_help_panel=_PANEL)]
+Ntasks = Annotated[int | None, typer.Option("--ntasks", help="How many tasks in all.", rich_help_panel=_PANEL)]
 Cpus = Annotated[int | None, typer.Option("--cpus", help="CPUs for each task.", rich_help_panel=_PANEL)]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="GPUs: a number, or type:number.", rich_help_panel=_PANEL)]
 Mem = Annotated[str | None, typer.Option("--mem", help="Memory on each node, such as 16G.", rich_help_panel=_PANEL)]
@@ -116,6 +119,28 @@ async def cluster(name: str) -> ClusterSettings:
 
         return await cluster_of_block(name)
     return await hosts.cluster_named(name)
+
+
+async def environment(name: str) -> Environment:
+    """Give an environment by its name; Prefect is asked for its blocks only where the user has a server."""
+    from sluiceway.core import settings
+    from sluiceway.core.environments.runtime import environment_named
+
+    if settings.Foreign().prefect_api_url:
+        from sluiceway.blocks.runtime_environment import environment_of_block
+
+        return await environment_of_block(name)
+    return environment_named(name)
+
+
+def runtime(name: str | None) -> Runtime | None:
+    """Look at an environment of that name as it is now; none where none is named."""
+    from sluiceway.core.environments.runtime import runtime_of
+
+    async def look(name: str) -> Runtime:
+        return await runtime_of(await environment(name))
+
+    return None if name is None else asyncio.run(look(name))
 
 
 async def answer(challenge: Challenge) -> list[str]:
