@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +84,8 @@ def keep(
     hardlink: Annotated[bool, typer.Option("--hardlink", help="Share its files, which nobody can edit then.")] = False,
 ) -> None:
     """Keep an output in the store, and print its digest; the output stays where it is."""
+    from sluiceway.core import settings
+    from sluiceway.core.registry import files, notes
     from sluiceway.core.store.placing import Placing
     from sluiceway.core.store.tags import Tags
 
@@ -89,6 +93,7 @@ def keep(
         artifact = store.put(output, how=Placing.HARDLINK if hardlink else Placing.COPY, held=held)
         if tag is not None:
             Tags(store).tag(tag, artifact.digest)
+    asyncio.run(notes.note_output(artifact.digest, partial(files.output_at, artifact.path), settings.load().home))
     typer.echo(artifact.digest)
 
 

@@ -20,6 +20,7 @@ from sluiceway.core.registry.record import write
 from sluiceway.core.registry.runs import OVER, Attempt, State, forget_runs_without_attempts
 from sluiceway.core.registry.schema import artifacts, attempts, edges
 from sluiceway.core.runs.listing import every_attempt
+from sluiceway.core.runs.references import kept_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,7 @@ def found_in(runs: Runs, ledger: Ledger) -> list[Finding]:
     found = [files.attempt_in(each, home) for each in every_attempt(runs)]
     outputs = {entry.output: entry for entry in ledger.history().entries}
     found += [files.output_at(Path(place), home) for place in outputs]
+    found += [files.output_at(each, home) for each in kept_in(runs.home, runs.clock)]
     return sorted((each for each in found if each is not None), key=lambda each: each.attempt.intended_at)
 
 

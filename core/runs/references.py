@@ -13,8 +13,10 @@ from sluiceway.core.errors import StorageFailed
 from sluiceway.core.events import tell
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.ledger import Ledger
+from sluiceway.core.provenance.outputs import is_output
 from sluiceway.core.runs.folder import RUNS
 from sluiceway.core.runs.streams import STEPS
+from sluiceway.core.store.artifacts import CONTENT, ArtifactStore
 from sluiceway.core.store.durable import Storing, content_of
 from sluiceway.core.store.homes import Homes
 
@@ -36,6 +38,13 @@ def named_by(home: Path, clock: Clock) -> set[str]:
     # An output that is no longer there names nothing.
     outputs = {digest for entry in latest.values() if _is_there(entry) for digest in _named_by_output(entry)}
     return outputs | set(_named_by_runs(home / RUNS))
+
+
+def kept_in(home: Path, clock: Clock) -> list[Path]:
+    """Give where the artifacts of a home's own store lie that came with a manifest."""
+    store = ArtifactStore(home / "store", clock=clock)
+    contents = (store.place_of(each) / CONTENT for each in store.every())
+    return [each for each in contents if is_output(each)]
 
 
 def _is_there(entry: Entry) -> bool:

@@ -203,7 +203,7 @@ async def collect(attempt: Attempt, ending: Ending, *, runs: Runs, host: JobHost
     """Bring home what an attempt made, and write the receipt, whether it succeeded or not."""
     remains = await gather(attempt, ending, host=host, clock=runs.clock)
     if attempt.request.markers:
-        await asyncio.to_thread(streams.steps_of(attempt).look)
+        await streams.collect(attempt)
     _done(Step.COLLECTED, attempt.folder, outputs=len(remains.outputs))
     # Who waits for accounting waits for nothing that matters here: what it does not know yet is left out.
     used = await host.used(attempt.folder, waits=False)

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.provenance.manifest import Ending, Manifest, Times
 from sluiceway.core.provenance.seal import files_in
 from sluiceway.core.provenance.tree import Looking, listing, text_of
+from sluiceway.core.registry import files, notes
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs import place
 from sluiceway.core.runs.remains import read_by
@@ -60,6 +62,14 @@ async def sealing(attempt: Attempt) -> AsyncIterator[None]:
         await looking
 
 
+async def collect(attempt: Attempt) -> None:
+    """Seal what steps of an attempt are not sealed yet, now that what it made is here, and let the registry know."""
+    steps = await asyncio.to_thread(steps_of, attempt)
+    await asyncio.to_thread(steps.look)
+    for each in await asyncio.to_thread(steps.kept):
+        await notes.note_output(each.parent.name, partial(files.output_at, each), Path(attempt.folder.run.base))
+
+
 async def _looking(steps: Steps, over: asyncio.Event) -> None:
     while not over.is_set():
         try:
@@ -76,7 +86,6 @@ def steps_of(attempt: Attempt) -> Steps:
     folder, request, clock = attempt.folder, attempt.request, SystemClock()
     about = Manifest(
         output_id=folder.run.run_id,
-        content_key=folder.run.key,
         ending=Ending(status="ok"),
         parameters=dict(request.parameters),
         inputs=read_by(request),
@@ -99,6 +108,10 @@ class Steps:
     store: ArtifactStore
     ledger: Ledger
     _sealed: dict[str, str] | None = field(default=None)
+
+    def kept(self) -> list[Path]:
+        """Give where the steps that are sealed lie in the store."""
+        return [found.path for each in self._known().values() if (found := self.store.find(each)) is not None]
 
     def look(self) -> list[str]:
         """Seal the steps whose markers are there, and give the names of those that were not sealed before."""

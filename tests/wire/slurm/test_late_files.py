@@ -28,7 +28,7 @@ def there(tmp_path: Path, line: Line, clock: FastClock) -> There:
 
 
 async def test_steps_of_a_job_on_a_cluster_become_artifacts_when_it_has_ended(there: There) -> None:
-    """Red on: core/runs/run.py: `if attempt.request.markers:` -> `if False:`."""
+    """Red on: core/runs/run.py: `await streams.collect(attempt)` -> `pass`."""
     text = "for n in 1 2 3; do mkdir -p s/$n; echo $n >s/$n/w; done; touch s/1/DONE s/2/DONE; exit 3"
     receipt = await there.run(there.request(text, **declaring(["s/*/DONE:marker"])))
     assert not receipt.succeeded
