@@ -132,16 +132,19 @@ class EnvironmentCache:
     async def _ship(self, wanted: Wanted, token: str, *, has_zstd: bool) -> Kept | None:
         asked = {"name": wanted.name, "key": wanted.key, "token": token}
         async with self._alive(asked):
+            size = 0
             try:
                 packed = await wanted.pack(has_zstd)
                 size = packed.path.stat().st_size
                 tell(log, "environment shipped", name=wanted.name, key=wanted.key, bytes=size)
                 await self._shell.put(packed.path, self._folder / "incoming" / token)
             except BaseException as error:
-                if not isinstance(error, ConnectionLost | CommandTimedOut | errors.Unreachable):
-                    await asyncio.shield(self._abandon(asked))
+                if isinstance(error, ConnectionLost | CommandTimedOut | errors.Unreachable):
+                    raise
+                free = await asyncio.shield(self._abandon(asked))
                 if isinstance(error, TransferFailed):
-                    raise self._unusable(wanted.name, f"{error.reason}; nothing half-written is left") from error
+                    reason = _no_room(error.reason, size=size, free=free)
+                    raise self._unusable(wanted.name, f"{reason}; nothing half-written is left") from error
                 raise
             answer = await self._ask(
                 "install",
@@ -173,9 +176,11 @@ class EnvironmentCache:
             with contextlib.suppress(asyncio.CancelledError):
                 await beating
 
-    async def _abandon(self, asked: dict[str, str]) -> None:
+    async def _abandon(self, asked: dict[str, str]) -> int | None:
+        """Leave it to others; give how much room there is, where that can be told."""
         with contextlib.suppress(errors.RemoteError, EnvironmentUnusable):
-            await self._ask("abandon", **asked)
+            return int((await self._ask("abandon", **asked))["free"])
+        return None
 
     async def _ask(self, operation: str, *, name: str, **wish: Any) -> dict[str, Any]:
         """Let the keeper do one thing there."""
@@ -192,6 +197,13 @@ class EnvironmentCache:
 
     def _unusable(self, name: str, reason: str) -> EnvironmentUnusable:
         return EnvironmentUnusable(name=name, where=f"{self._shell.machine}:{self._folder}", reason=reason)
+
+
+def _no_room(reason: str, *, size: int, free: int | None) -> str:
+    """Say what SFTP does not: that there is no room."""
+    if free is None or free >= size:
+        return reason
+    return f"No space left on device: it takes {size} bytes, and {free} are free ({reason})"
 
 
 def _program() -> bytes:

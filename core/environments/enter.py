@@ -26,7 +26,7 @@ def main(words: List[str]) -> int:
     """Become the payload, or say why not."""
     with open(words[1], "rb") as file:
         activation = json.loads(file.read().decode("ascii"))
-    folder = os.fsencode(words[2])
+    folder = os.path.abspath(os.fsencode(words[2]))
     try:
         argv, environment, record = entered(activation, folder, [os.fsencode(each) for each in words[3:]])
         _write(folder, record)

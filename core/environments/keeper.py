@@ -129,10 +129,10 @@ def touch(wish: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def abandon(wish: Dict[str, Any]) -> Dict[str, Any]:
-    """Leave it to others."""
+    """Leave it to others; say how much room there is."""
     entry = Entry(wish["folder"], wish["key"])
     _forget(entry, wish["token"])
-    return {}
+    return {"free": _free(entry.folder)}
 
 
 def install(wish: Dict[str, Any]) -> Dict[str, Any]:

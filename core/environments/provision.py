@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -179,14 +181,14 @@ async def _pack_archive(kind: Archive, *, name: str, workshop: Workshop, folder:
     if file is None:
         raise AssertionError("an archive is given or packed")
     target = folder / "archive"
-    if file.parent == folder:
-        file.rename(target)
-    else:
-        target.symlink_to(file.absolute())
-    with target.open("rb") as opened:
+    await asyncio.to_thread(file.rename if file.parent == folder else lambda to: shutil.copyfile(file, to), target)
+    return await asyncio.to_thread(_as_packed, target)
+
+
+def _as_packed(file: Path) -> Packed:
+    with file.open("rb") as opened:
         form = "program" if opened.read(2) == b"#!" else "tar"
-    size = target.stat().st_size
-    return Packed(path=target, digest=digest_of_file(target), form=form, unpacked=size)
+    return Packed(path=file, digest=digest_of_file(file), form=form, unpacked=file.stat().st_size)
 
 
 def _in_venv(plain: Activation, kind: Uv, kept: Kept) -> Activation:

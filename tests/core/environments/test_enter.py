@@ -41,7 +41,7 @@ def run(
     (folder / "work").mkdir(parents=True, exist_ok=True)
     (folder / "request.json").write_text(json.dumps({"environment": asked or {}}))
     (folder / "activation.json").write_bytes(activation.document())
-    argv = [sys.executable, "-I", str(PROGRAM), str(folder / "activation.json"), str(folder), *payload]
+    argv = [sys.executable, "-I", str(PROGRAM), str(folder / "activation.json"), "..", *payload]
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), **(asked or {}), **variables}
     return subprocess.run(argv, cwd=folder / "work", env=env, capture_output=True, check=False)
 

@@ -1,0 +1,236 @@
+"""Environments on the real Slurm: shipped once, for the nodes' architecture, and used by jobs without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import struct
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluiceway.core.environments import provision
+from sluiceway.core.environments.environment import environment_of
+from sluiceway.core.environments.runtime import Runtime, runtime_of
+from sluiceway.core.errors import EnvironmentUnusable
+from sluiceway.core.remote.shell import Command
+from sluiceway.core.runs import run
+from sluiceway.core.runs.host import Attempt
+from sluiceway.core.runs.hosts import host_at, runs_here
+from sluiceway.core.runs.receipt import RunReceipt
+from sluiceway.core.runs.request import RunRequest, inputs_of
+from sluiceway.tasks.slurm import slurm_task
+from tests.cluster.test_runs import PLACE, There, there
+from tests.conftest import ROOT, Missing, User
+from tests.core.environments.made import requirements
+
+if TYPE_CHECKING:
+    from sluiceway.core.remote.ssh import SshShell
+
+__all__ = ["there"]
+
+PYTHON = "/usr/bin/python3"
+SHOW = "import greeting, sys; print(greeting.WORD, sys.prefix)"
+# What a rootless podman needs where neither cgroups nor limits are its to set.
+RUN = ("--cgroups=disabled", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+BUILD = ("--isolation=chroot", "--ulimit=nofile=1024:1024")
+
+
+@pytest.fixture(autouse=True)
+def uv(there: There, user: User) -> None:
+    """A cache of this test alone, and uv on PATH."""
+    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
+    user.export("UV_CACHE_DIR", str(user.folder / "uv"))
+    user.export("PATH", f"{ROOT / '.tools' / 'bin'}:{os.environ['PATH']}")
+
+
+async def runtime(**fields: Any) -> Runtime:
+    return await runtime_of(environment_of("mine", fields, where="a test"))
+
+
+async def packages(there: There) -> Runtime:
+    """An environment that no other test has."""
+    text = f"WORD = 'shipped'  # {secrets.token_hex(8)}\n"
+    file = requirements(there.folder, text)
+    file.write_text(f"{file.read_text()}# {secrets.token_hex(8)}\n")
+    return await runtime(kind="uv", requirements=file, python=PYTHON)
+
+
+async def ran(there: There, made: Runtime, *words: str, **asked: Any) -> RunReceipt:
+    receipt = await there.run(RunRequest(command=words, runtime=made, parameters={"of": secrets.token_hex(8)}, **asked))
+    assert receipt.succeeded, receipt.stderr.read_text()
+    return receipt
+
+
+async def entries(there: There) -> list[dict[str, Any]]:
+    return await provision.cache_at(await there.access()).entries()
+
+
+async def test_a_job_without_a_network_runs_in_what_was_shipped(there: There) -> None:
+    made = await packages(there)
+    cut_off = ("unshare", "--map-root-user", "--net", "python", "-c", SHOW)
+    for _ in range(2):
+        word, prefix = (await ran(there, made, *cut_off)).stdout.read_text().split()
+        assert word == "shipped"
+        assert "/base/environments/" in prefix
+    (entry,) = await entries(there)
+    assert (entry["name"], entry["standing"]) == ("mine", "ok")
+
+
+async def test_two_homes_that_race_for_a_cold_environment_ship_it_once(there: There, shell: SshShell) -> None:
+    made = await packages(there)
+    access = await there.access()
+    cache = provision.cache_at(access)
+    both = await asyncio.gather(*(provision.at_cluster(made, access, None) for _ in range(2)))
+    assert both[0] == both[1]
+    assert len(await cache.entries()) == 1
+    receipts = await asyncio.gather(*(ran(there, made, "python", "-c", SHOW) for _ in range(2)))
+    assert {each.stdout.read_text().split()[0] for each in receipts} == {"shipped"}
+
+
+async def test_a_job_that_finds_its_environment_gone_says_so_and_the_next_attempt_runs(there: There) -> None:
+    made = await packages(there)
+    tree = Path((await provision.at_cluster(made, await there.access(), None)).path[0]).parent
+    request = RunRequest(command=("sh", "-c", "sleep 3; python -c '" + SHOW + "'"), runtime=made)
+    attempt = await _staged(request)
+    await there.shell.run(Command.of("sh", "-c", f"chmod -R u+w '{tree}' && rm -rf '{tree}' '{tree}.sealed'"))
+    receipt = await _finished(there, attempt)
+    assert (receipt.succeeded, receipt.exit_code) == (False, 78)
+    assert "asked for again, the run brings it there anew" in receipt.stderr.read_text()
+    again = await there.run(request)
+    assert again.stdout.read_text().startswith("shipped ")
+
+
+async def _staged(request: RunRequest) -> Attempt:
+    runs = runs_here()
+    async with host_at(PLACE, runs) as host:
+        staged = await run.stage(request, runs=runs, host=host, place=PLACE)
+    assert isinstance(staged, Attempt)
+    return staged
+
+
+async def _finished(there: There, attempt: Attempt) -> RunReceipt:
+    runs = runs_here()
+    async with host_at(PLACE, runs) as host:
+        job = await run.submit(attempt, runs=runs, host=host)
+        ending = await run.await_end(attempt, job, host=host)
+        return await run.collect(attempt, ending, runs=runs, host=host)
+
+
+async def test_what_is_for_another_architecture_than_the_nodes_never_becomes_a_job(there: There) -> None:
+    tool = there.folder / "bin" / "tool"
+    tool.parent.mkdir()
+    tool.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, 183) + bytes(44))
+    tool.chmod(0o755)
+    with tarfile.open(there.folder / "packed.tar", "w") as archive:
+        archive.add(tool.parent, arcname="bin")
+    made = await runtime(kind="archive", archive=there.folder / "packed.tar")
+    with pytest.raises(EnvironmentUnusable, match=r"programs for aarch64, .* asked for are x86_64"):
+        await ran(there, made, "tool")
+
+
+def as_root(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+async def test_a_full_disk_there_is_said_and_nothing_is_left(there: There) -> None:
+    access = await there.access()
+    small = Path(access.base) / "environments"
+    await there.shell.run(Command.of("mkdir", str(small)))
+    (there.folder / "large").write_bytes(os.urandom(1 << 20))
+    with tarfile.open(there.folder / "packed.tar", "w") as archive:
+        archive.add(there.folder / "large", arcname="large")
+    made = await runtime(kind="archive", archive=there.folder / "packed.tar")
+    as_root("mount", "-t", "tmpfs", "-o", "size=300k,mode=0777", "none", str(small))
+    try:
+        with pytest.raises(EnvironmentUnusable, match="No space left on device: it takes"):
+            await ran(there, made, "true")
+        assert not [each for each in small.rglob("*") if each.is_file() and each.suffix != ".lock"]
+    finally:
+        as_root("umount", "-l", str(small))
+    await ran(there, made, "true")
+
+
+async def test_a_function_runs_in_an_environment(there: There, user: User) -> None:
+    file = requirements(there.folder)
+    table = f'[environments.packages]\nkind = "uv"\nrequirements = "{file}"\npython = "{PYTHON}"\n'
+    user.write("home/clusters.toml", (there.folder / "home" / "clusters.toml").read_text() + table)
+
+    @slurm_task(on=PLACE.name, env="packages")
+    def word(of: int) -> str:
+        import greeting  # type: ignore[import-not-found]  # noqa: PLC0415 - it is there, not here
+
+        return f"{greeting.WORD} {of}"
+
+    assert await asyncio.to_thread(word.fn, 1) == "shipped 1"
+    answers = await asyncio.to_thread(word.each, [2, 3])
+    assert [each.value() for each in answers] == ["shipped 2", "shipped 3"]
+
+
+async def test_modules_are_those_of_the_node(there: There, shell: SshShell, missing: Missing) -> None:
+    if not Path("/etc/profile.d/modules.sh").exists():
+        missing.part("modules", why="environment-modules is not installed", get="make test, as root or with sudo")
+    made = await runtime(kind="modules", modules=["tool/12"])
+    files = (await shell.run(Command.of("mktemp", "-d"))).text.strip()
+    text = "#%Module1.0\nsetenv TOOL 12\nprepend-path PATH /opt/tool/bin\n"
+    await shell.run(Command.of("sh", "-c", 'mkdir -p "$1/tool" && cat >"$1/tool/12"', "sh", files, stdin=text.encode()))
+    shows = ("sh", "-c", 'echo "$TOOL ${PATH%%:*}"')
+    receipt = await ran(there, made, *shows, environment={"MODULEPATH": files})
+    assert receipt.stdout.read_text() == "12 /opt/tool/bin\n"
+
+
+@pytest.fixture
+def image(there: There, missing: Missing) -> Path:
+    """The recipe of a small image."""
+    if shutil.which("podman") is None or not Path("/bin/busybox").exists():
+        missing.part("container", why="podman or busybox is not installed", get="make test, as root or with sudo")
+    folder = there.folder / "box"
+    folder.mkdir()
+    shutil.copy("/bin/busybox", folder / "busybox")
+    copies = "".join(f"COPY busybox /bin/{name}\n" for name in ("busybox", "sh", "cat", "printf", "id"))
+    (folder / "Containerfile").write_text(f"FROM scratch\n{copies}")
+    return folder / "Containerfile"
+
+
+@pytest.mark.timeout(300)
+async def test_a_job_runs_in_a_container_and_its_digest_is_recorded(there: There, image: Path) -> None:
+    made = await runtime(kind="container", containerfile=image, build_options=BUILD, run_options=RUN)
+    (there.folder / 'in, "put"').write_text("brought\n")
+    hostile = 'it\'s $(id) "quoted"\n; exit 3'
+    script = 'cat ../inputs/*; printf "%s|%s" "$1" "$MINE" >out; test ! -e /usr'
+    receipt = await ran(
+        there,
+        made,
+        "sh",
+        "-c",
+        script,
+        "sh",
+        hostile,
+        inputs=inputs_of([there.folder / 'in, "put"']),
+        outputs=("out",),
+        environment={"MINE": hostile},
+    )
+    assert receipt.stdout.read_text() == "brought\n"
+    assert receipt.path(receipt.outputs[0]).read_text() == f"{hostile}|{hostile}"
+    told = json.loads(receipt.manifest.read_text())["container"]
+    assert told["runtime"] == "podman"
+    assert told["digest"] == made.identity["image"]
+    again = await runtime(kind="container", containerfile=image, build_options=BUILD, run_options=RUN)
+    assert again.identity == made.identity
+    assert again.recipe is not None
+    assert again.recipe.image is not None
+    assert not again.recipe.image.built
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+async def test_jobs_that_share_a_node_share_its_images(there: There, image: Path) -> None:
+    made = await runtime(kind="container", containerfile=image, build_options=BUILD, run_options=RUN)
+    runs = (ran(there, made, "sh", "-c", f"exit 0 # {number}") for number in range(4))
+    assert all(each.succeeded for each in await asyncio.gather(*runs))
