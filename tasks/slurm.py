@@ -15,7 +15,7 @@ import copy
 import functools
 import inspect
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -27,6 +27,7 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.callables import expand_mapping_parameters, get_call_parameters, parameters_to_args_kwargs
 from prefect.utilities.engine import resolve_inputs_sync
 
+from sluiceway.blocks.runtime_environment import runtime_named
 from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.runs import callers, run
 from sluiceway.core.runs.array import Arrays
@@ -67,10 +68,13 @@ class Where:
     pack: int = 1
     throttle: int | None = None
     retries: Retries | None = None
+    env: str | None = None
 
     @property
     def python(self) -> str | None:
         """The interpreter there; none where the one on PATH is meant."""
+        if self.env is not None:
+            return None
         if self.environment is None:
             return sys.executable if isinstance(self.place, Local) else None
         return f"{self.environment.rstrip('/')}/bin/python"
@@ -155,6 +159,7 @@ def slurm_task(  # noqa: PLR0913 - one per option
     pack: int = 1,
     throttle: int | None = None,
     retries_by_cause: Retries | int = 0,
+    env: str | None = None,
     **options: Any,
 ) -> Callable[[Callable[P, R]], SlurmTask[P, R]]:
     """Make a function a Prefect task whose body runs at a place.
@@ -170,6 +175,7 @@ def slurm_task(  # noqa: PLR0913 - one per option
             each processor on this machine.
         retries_by_cause: How often what lacked memory or time, was preempted, or lost its node is made again, asked for
             better: a call, or of a map those elements alone.
+        env: The environment that it runs in there, by the name of its block or of its table in clusters.toml.
         options: The options of every Prefect task, such as `retries`.
     """
     where = Where(
@@ -180,6 +186,7 @@ def slurm_task(  # noqa: PLR0913 - one per option
         pack=pack,
         throttle=throttle,
         retries=_policy(retries_by_cause),
+        env=env,
     )
     return lambda function: SlurmTask(function, where=where, **options)
 
@@ -218,6 +225,7 @@ async def _call(request: RunRequest, where: Where) -> Any:
     """Run a call to its end, showing what it says on the task run's page, and give its answer."""
     runs = runs_here()
     _show_events()
+    request = replace(request, runtime=await runtime_named(where.env))
     folder = runs.folder(request.key)
     page = _page(runs, log=Path(folder.path))
     noted = callers.waiting(runs, this_flow_run(), folder.key)
@@ -235,6 +243,7 @@ async def _call_each(calls: Calls, where: Where) -> list[Answer]:
     """Run a map to its end, showing what its elements say on the task run's page, and give all answers."""
     runs = runs_here()
     _show_events()
+    calls = replace(calls, runtime=await runtime_named(where.env))
     page = _page(runs, log=runs.home)
     found = array_host_at(where.place, runs, wish=where.resources, find=cluster_of_block, throttle=where.throttle)
     async with found as host:

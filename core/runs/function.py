@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import ModuleType
 
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.errors import RunFailed
 
 log = logging.getLogger(__name__)
@@ -62,13 +63,14 @@ class Item:
 class Calls:
     """A function, and what it is called with: once, or once for each item of a map.
 
-    `python` is the interpreter there, else the one on PATH; `variables` are set in its environment.
+    `python` is the interpreter there, else the one on PATH; `variables` are set in it; it runs in `runtime`.
     """
 
     function: Callable[..., Any]
     items: Sequence[Item]
     python: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    runtime: Runtime | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no plain function: only its text can be keyed."""
@@ -115,6 +117,7 @@ class Calls:
             modules=software.modules,
             versions={**software.environment, "python": "{}.{}".format(*sys.version_info)},
             carried=self._carried(),
+            runtime=self.runtime,
             title=f"{self.name}(){several}",
         )
 

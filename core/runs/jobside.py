@@ -244,7 +244,8 @@ def _born() -> Optional[str]:
 
 
 def _argv(folder: bytes, request: Dict[str, Any]) -> List[bytes]:
-    words = [_bytes(each) for each in request.get("launcher", ())]
+    enter = [os.fsencode(sys.executable), b"-I"] if request.get("enter") else []
+    words = enter + [_bytes(each) for each in (*request.get("enter", ()), *request.get("launcher", ()))]
     if request["command"]:
         words += [_bytes(each) for each in request["command"]]
     else:

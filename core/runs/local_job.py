@@ -162,7 +162,7 @@ class _Follow:
         return b""
 
 
-def _stage(attempt: Attempt, activation: bytes | None) -> None:
+def _stage(attempt: Attempt, activation: bytes | None = None) -> None:
     folder = Path(attempt.folder.path)
     with Storing("stage", folder):
         # What a run that was killed while it staged has left.

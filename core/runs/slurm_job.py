@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, LiteralString
 from urllib.parse import quote
 
+from sluiceway.core.environments import provision
 from sluiceway.core.errors import SlurmRefused
 from sluiceway.core.events import tell
 from sluiceway.core.remote.shell import Command
@@ -78,6 +79,9 @@ class SlurmJob(JobHost):
         await asyncio.to_thread(_begin, attempt.folder, self._asked_by(attempt.folder))
         _, large = _sorted_by_size(attempt)
         await self._transfer.keep(large.values(), self.base / KEPT)
+        if attempt.request.runtime is not None:
+            activation = await provision.at_cluster(attempt.request.runtime, self._access, self._asked.partition)
+            await asyncio.to_thread(write_whole, Path(attempt.folder.activation), activation.document())
 
     async def find(self, folder: AttemptFolder) -> JobId | None:
         """Give the attempt's job: from this machine's folder, else from Slurm; none where it was never submitted."""
@@ -244,7 +248,8 @@ class SlurmJob(JobHost):
         """Give what goes into the attempt's folder there: contents, and links to the inputs that are kept."""
         folder = attempt.folder
         small, large = _sorted_by_size(attempt)
-        files: dict[str, bytes | PurePosixPath] = {str(each.name): each.content for each in staged_files(attempt)}
+        staged = staged_files(attempt, content_of(Path(folder.activation)))
+        files: dict[str, bytes | PurePosixPath] = {str(each.name): each.content for each in staged}
         for name, content in small.items():
             files[_inside(folder, name)] = unchanged(content)
         for name, content in large.items():
