@@ -64,8 +64,10 @@ class SlurmArray(SlurmJob, ArrayHost):
         await asyncio.to_thread(keep_elements, attempt, throttle=self._throttle)
 
     def spec(self, folder: AttemptFolder) -> JobSpec:
-        """Give the order for an array that was staged."""
+        """Give the order for an attempt that was staged, mostly an array."""
         whole, kept = super().spec(folder), kept_elements(folder)
+        if not kept["elements"]:
+            return whole
         each = whole.folder / "t%a"
         return replace(
             whole,

@@ -102,6 +102,9 @@ async def test_a_script_runs_with_its_inputs_and_its_outputs_come_back(
     assert made == {"sub/made.txt": b"small", "copy.bin": large.read_bytes()}
     assert (receipt.stdout.read_text(), receipt.stderr.read_text()) == ("said\n", "oh\n")
     assert receipt.place == "west"
+    assert receipt.usage is not None
+    used = [receipt.usage[name] for name in ("cpus", "nodes", "peak_memory_bytes")]
+    assert used == [1, "node1", 3356 << 10]
 
 
 async def test_a_run_takes_two_round_trips_until_it_is_submitted(there: There) -> None:
