@@ -21,12 +21,14 @@ from sluiceway import (
     artifacts_command,
     catalog_command,
     cluster_command,
+    env_command,
     jobs_command,
     lift_command,
     logs_command,
     panel_command,
     provenance_command,
     query_command,
+    registry_command,
     reproduce_command,
     run_command,
     score_command,
@@ -55,6 +57,9 @@ app.add_typer(panel_command.app, name="panel")
 app.add_typer(catalog_command.app, name="catalog")
 app.add_typer(jobs_command.app, name="jobs")
 app.add_typer(artifacts_command.app, name="artifacts")
+app.add_typer(registry_command.runs_app, name="runs")
+app.add_typer(registry_command.registry_app, name="registry")
+app.add_typer(env_command.app, name="env")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -87,6 +92,7 @@ app.command()(artifacts_command.gc)
 app.command()(reproduce_command.reproduce)
 app.command()(reproduce_command.lineage)
 app.command()(reproduce_command.export)
+app.command()(registry_command.events)
 app.command()(run_command.run)
 app.command()(logs_command.logs)
 app.command()(run_command.cancel)

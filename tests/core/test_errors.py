@@ -146,6 +146,7 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
     assert codes == {
         "SluicewayError": 1,
         "ClaimLost": 1,
+        "EnvironmentUnusable": 1,
         "LedgerBroken": 1,
         "PeerFailed": 1,
         "AnswerUnreadable": 1,
