@@ -69,8 +69,11 @@ def share_out(
         left = set(keys)
         while left:
             mine = shares.take(left)
-            if mine:
-                work(mine, shares.settle)
+            # Somebody may have done it since it was asked for.
+            made = has(mine)
+            shares.settle(made, ())
+            if mine - made:
+                work(mine - made, shares.settle)
             left -= mine
             left -= has(left)
             if left:
