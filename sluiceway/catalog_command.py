@@ -117,12 +117,13 @@ def show(
 def diff(
     old: Annotated[int | None, typer.Argument(help="The number of a release that was seen.")] = None,
     new: Annotated[int | None, typer.Argument(help="The number of a later one.")] = None,
+    build: OfBuild = Build.GRCH38,
     as_json: AsJson = False,
 ) -> None:
     """Tell what has changed between two releases that were seen here; by default the last two."""
     from dataclasses import asdict
 
-    before, after, changed = _catalog(offline=True).diff(old, new)
+    before, after, changed = _catalog(build, offline=True).diff(old, new)
     if as_json:
         numbers = {"old": None if before is None else before.number, "new": after.number}
         typer.echo(json.dumps({**numbers, "changes": [asdict(each) for each in changed]}))

@@ -85,6 +85,7 @@ class LoopbackCatalog:
     base: str = ""
     asked: list[Asked] = field(default_factory=list)
     faults: dict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
+    told: dict[str, Any] = field(default_factory=dict)
     other_files: dict[str, bytes] = field(default_factory=dict)
     etag_salt: str = ""
     delay: float = 0
@@ -200,21 +201,35 @@ class LoopbackCatalog:
         return text.getvalue().encode()
 
     def _rest(self, path: str, query: dict[str, list[str]]) -> Any:
+        if path in self.told:
+            return self.told[path]
         first = {name: values[0] for name, values in query.items()}
+        listed = self._listed(path, first)
+        if listed is not None:
+            return self._page(path, listed, first)
         if path == "release/current":
             return {"date": f"{_FIRST_DAY + timedelta(days=self.day):%Y-%m-%d}", "score_count": len(self.scores)}
-        if path == "trait/all":
-            return self._page("trait/all", self.terms, first)
-        if path == "score/all":
-            return self._page("score/all", [self._score(each) for each in sorted(self.scores)], first)
-        if path == "score/search":
-            term = first.get("term", "").lower()
-            found = [each for each in sorted(self.scores) if term in str(self.scores[each].row).lower()]
-            return self._page("score/search", [self._score(each) for each in found], first)
         kind, _, name = path.partition("/")
         if kind == "score" and name in self.scores:
             return self._score(name)
         return next((each for each in self.terms if kind == "trait" and each["id"] == name), None)
+
+    def _listed(self, path: str, query: dict[str, str]) -> list[dict[str, Any]] | None:
+        """Give all that a question asks for that is answered in pages."""
+        term = query.get("term", "").lower()
+        scores = [each for each in sorted(self.scores) if term in str(self.scores[each].row).lower()]
+        lists = {
+            "trait/all": lambda: self.terms,
+            "trait/search": lambda: [each for each in self.terms if term in str(each).lower()],
+            "score/all": lambda: [self._score(each) for each in sorted(self.scores)],
+            "score/search": lambda: [self._score(each) for each in scores],
+            "performance/search": lambda: self._evaluations(query.get("pgs_id", "")),
+        }
+        return lists[path]() if path in lists else None
+
+    def _evaluations(self, pgs_id: str) -> list[dict[str, Any]]:
+        rows = [row for row in self.sheets["performance_metrics"] if row.get("Evaluated Score") == pgs_id]
+        return [{"id": row["PGS Performance Metric (PPM) ID"], "associated_pgs_id": pgs_id} for row in rows]
 
     def _score(self, pgs_id: str) -> dict[str, Any]:
         row = self.scores[pgs_id].row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import random
 import re
 import xml.etree.ElementTree as ET
@@ -97,7 +98,9 @@ def real(folder: Path) -> LoopbackCatalog:
         pgs_id = file.name.partition("_")[0]
         row = rows.get(pgs_id) or score_row(pgs_id)
         scores[pgs_id] = ServedScore(row=row, files={file.name: file.read_bytes()})
-    return LoopbackCatalog(scores=scores, sheets=sheets, terms=_terms(list(scores)))
+    captured = json.loads((folder / "metadata" / "rest" / "PGS000335__score.json").read_text())
+    told = {f"score/{captured['id']}": captured}
+    return LoopbackCatalog(scores=scores, sheets=sheets, terms=_terms(list(scores)), told=told)
 
 
 def scores_sheet(folder: Path) -> Path:

@@ -128,14 +128,13 @@ class Catalog:
 
     def latest(self) -> SeenRelease | None:
         """Give the release that was seen last, where it was of this build."""
-        seen = History(self.place.home).latest()
-        return seen if seen is not None and seen.release.build is self.place.build else None
+        return History(self.place.home, self.place.build).latest()
 
     def diff(
         self, old: int | None = None, new: int | None = None
     ) -> tuple[SeenRelease | None, SeenRelease, list[Change]]:
         """Tell what has changed between two releases that were seen here; the last two, unless others are named."""
-        history = History(self.place.home)
+        history = History(self.place.home, self.place.build)
         numbers = history.numbers()
         later = history.read(new) if new is not None else history.latest()
         if later is None:

@@ -16,6 +16,7 @@ from sluiceway.core.store.record import Damage, sealed, unsealed
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluiceway.core.genetics.build import Build
     from sluiceway.core.remote.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -33,11 +34,11 @@ class SeenRelease:
 
 
 class History:
-    """The folder of releases; whoever adds to it holds the catalogue's lock."""
+    """The folder of the releases for one build; whoever adds to it holds the catalogue's lock."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, build: Build | None) -> None:
         """Use the folder below this home."""
-        self.folder = home / "catalog" / "releases"
+        self.folder = home / "catalog" / "releases" / (build or "submitted")
 
     def numbers(self) -> list[int]:
         """Give the number of each release, the oldest first."""

@@ -108,7 +108,7 @@ async def refresh(place: CatalogPlace, *, progress: Callable[[str, int, int], No
     Metadata with errors do not take the place of those that are here: MetadataBroken names the first error.
     """
     place.require_online("what the catalogue has now")
-    history = History(place.home)
+    history = History(place.home, place.build)
     with exclusive(place.home / "catalog" / "refresh", purpose="catalog refresh"):
         before = history.latest()
         async with place.client() as client:
@@ -121,8 +121,7 @@ async def refresh(place: CatalogPlace, *, progress: Callable[[str, int, int], No
             )
             metadata, findings = await _metadata(place, client, release)
         seen = history.keep(release, clock=place.clock)
-    comparable = before.release if before is not None and before.release.build is release.build else None
-    changed = tuple(changes(comparable, release))
+    changed = tuple(changes(None if before is None else before.release, release))
     tell(log, "catalogue seen", release=release.date, scores=len(release.scores), changes=len(changed))
     return Refreshed(release=seen, changes=changed, findings=tuple(findings), metadata=metadata)
 
@@ -157,8 +156,8 @@ async def pull(
         ScoreUnknown: The catalogue lists none of that id, also when it is asked now.
     """
     place.require_online("scoring files")
-    seen = History(place.home).latest()
-    known = seen.release.scores if seen is not None and seen.release.build is place.build else {}
+    seen = History(place.home, place.build).latest()
+    known = {} if seen is None else seen.release.scores
     async with place.client() as client:
         if scores is None:
             wanted = [each for each in known.values() if each.is_there]

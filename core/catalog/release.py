@@ -154,7 +154,7 @@ async def read_release(
         raise _nothing(client.source.score_list, "it lists no score")
     current = await client.json("release/current") or {}
     dates = _dates(sheet_path(folder, "scores"))
-    known = before.scores if before is not None and before.build is build else {}
+    known = {} if before is None else before.scores
     scores: dict[str, Upstream] = {}
     for first in range(0, len(ids), _ASKED_AT_ONCE):
         part = ids[first : first + _ASKED_AT_ONCE]

@@ -24,6 +24,7 @@ from sluiceway.core.remote.clock import SystemClock
 from tests.clocks import SteppedClock
 from tests.conftest import ROOT
 from tests.loopback_catalog import SWIFT, LoopbackCatalog
+from tests.loopback_content import real
 
 LARGE = bytes(range(256)) * 4_000
 MD5 = hashlib.md5(LARGE, usedforsecurity=False).hexdigest()
@@ -247,3 +248,28 @@ def test_a_killed_process_leaves_a_part_that_the_next_one_goes_on_with(
     assert not target.exists()
     asyncio.run(download(upstream, large, target, MD5))
     assert (upstream.asked[-1].status, target.read_bytes() == LARGE) == (206, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "ids"),
+    [
+        ("score/all", {}, [f"PGS{number:06}" for number in range(1, 7)]),
+        ("score/search", {"term": "breast"}, ["PGS000002", "PGS000004", "PGS000006"]),
+        ("trait/search", {"term": "height"}, ["EFO_0004339"]),
+        ("performance/search", {"pgs_id": "PGS000003"}, ["PPM000003"]),
+    ],
+)
+async def test_the_rest_interface_answers_questions(
+    upstream: LoopbackCatalog, path: str, query: dict[str, str], ids: list[str]
+) -> None:
+    async with Client(upstream.source, clock=SystemClock(), manners=SWIFT) as client:
+        assert [each["id"] for each in await client.pages(path, **query)] == ids
+        assert (await client.json("score/PGS000001"))["trait_reported"] == "Height"
+        assert await client.json("score/PGS999999") is None
+
+
+async def test_a_real_answer_is_read_as_it_is(real_data: Path) -> None:
+    with real(real_data).served() as upstream:
+        async with Client(upstream.source, clock=SystemClock(), manners=SWIFT) as client:
+            answer = await client.json("score/PGS000335")
+    assert (answer["variants_number"], answer["publication"]["PMID"]) == (1_079_089, 33_318_493)

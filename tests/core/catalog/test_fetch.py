@@ -27,8 +27,9 @@ from sluiceway.core.genetics.build import Build
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.store.objects import ObjectStore
 from tests.conftest import ROOT
+from tests.core.catalog.conftest import place_of
 from tests.loopback_catalog import SWIFT, LoopbackCatalog
-from tests.loopback_content import scoring_file, served_score
+from tests.loopback_content import real, scoring_file, served_score
 
 NAME = "PGS000001_hmPOS_GRCh38.txt.gz"
 BROKEN = gzip.compress(b"#pgs_id=PGS000001\nrsID\teffect_allele\nrs1\tA\n", mtime=0)
@@ -234,6 +235,18 @@ async def test_offline_nothing_is_brought(upstream: LoopbackCatalog, kept: Catal
     with pytest.raises(CatalogOffline, match="scoring files"):
         await pull(replace(kept, offline=True), ["PGS000001"])
     assert upstream.count() == 0
+
+
+async def test_real_files_are_brought_and_read_as_from_the_disk(real_data: Path, tmp_path: Path) -> None:
+    with real(real_data).served() as upstream:
+        kept = place_of(upstream, tmp_path)
+        seen = await refresh(kept)
+        brought = await pull(kept, None)
+    assert {each.pgs_id for each in brought if isinstance(each, Fetched)} == set(seen.release.release.scores)
+    for file in (real_data / "scoring").rglob("PGS*_hmPOS_GRCh38.txt.gz"):
+        (known,) = library(kept).load(note(kept, file.name.partition("_")[0]))
+        (own,) = Library(ObjectStore(tmp_path / "own")).load(file)
+        assert (known.digest, known.n_rows) == (own.digest, own.n_rows)
 
 
 KILLED = """

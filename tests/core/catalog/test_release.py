@@ -37,7 +37,7 @@ async def test_a_second_look_is_told_of_each_file_only_that_it_is_the_same(
     upstream.asked.clear()
     assert told(await refresh(kept)) == NOTHING
     assert {each.status for each in upstream.asked if "/files/" in each.path} == {304}
-    assert History(kept.home).numbers() == [1]
+    assert History(kept.home, kept.build).numbers() == [1]
 
 
 async def test_a_file_that_was_revised_and_nothing_else_is_seen(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
@@ -55,14 +55,14 @@ async def test_one_added_and_one_withdrawn_at_once_are_both_seen(upstream: Loopb
     upstream.add("PGS000009", served_score("PGS000009"))
     seen = await refresh(kept)
     assert told(seen) == {**NOTHING, "added": ["PGS000009"], "withdrawn": ["PGS000002"]}
-    assert History(kept.home).numbers() == [1, 2]
+    assert History(kept.home, kept.build).numbers() == [1, 2]
 
 
 async def test_other_etags_of_the_same_files_are_no_change(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
     await refresh(kept)
     upstream.change_etags()
     assert told(await refresh(kept)) == NOTHING
-    assert History(kept.home).numbers() == [1]
+    assert History(kept.home, kept.build).numbers() == [1]
     upstream.asked.clear()
     await refresh(kept)
     assert upstream.count("/files/", status=200) == 0
@@ -94,7 +94,7 @@ async def test_what_is_not_known_for_sure_is_no_release(
     upstream.answer(end, 500, times=99)
     with pytest.raises(UpstreamFailed):
         await refresh(kept)
-    assert History(kept.home).latest() is None
+    assert History(kept.home, kept.build).latest() is None
 
 
 async def test_a_list_of_nothing_does_not_withdraw_every_score(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
@@ -143,10 +143,19 @@ async def test_a_damaged_release_is_passed_over(upstream: LoopbackCatalog, kept:
     await refresh(kept)
     upstream.withdraw("PGS000006")
     await refresh(kept)
-    (kept.home / "catalog" / "releases" / "000002.json").write_bytes(b"{")
-    latest = History(kept.home).latest()
+    (kept.home / "catalog" / "releases" / "GRCh38" / "000002.json").write_bytes(b"{")
+    latest = History(kept.home, kept.build).latest()
     assert latest is not None
     assert (latest.number, len(latest.release.scores)) == (1, 6)
+
+
+async def test_each_build_has_releases_of_its_own(upstream: LoopbackCatalog, kept: CatalogPlace) -> None:
+    await refresh(kept)
+    for score in upstream.scores.values():
+        score.files.update({name.replace("38", "37"): content for name, content in score.files.items()})
+    other = replace(kept, build=Build.GRCH37)
+    assert len((await refresh(other)).changes) == 6
+    assert told(await refresh(kept)) == told(await refresh(other)) == NOTHING
 
 
 async def test_two_looks_at_once_are_refused(kept: CatalogPlace) -> None:
