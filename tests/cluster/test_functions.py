@@ -120,6 +120,15 @@ async def test_an_element_over_its_memory_is_made_again_alone_with_more(there: T
     assert why == "1 of 4 elements of attempt 1 ended: out of memory; again, memory 400M"
 
 
+async def test_a_call_over_its_memory_is_made_again_with_more(there: There, folder: PurePosixPath) -> None:
+    """Red on: tasks/slurm.py: `return Retries(most=retries) if retries else None` -> `return None`."""
+    resources = Resources(memory="200M")
+    task = slurm_task(on="west", resources=resources, retries_by_cause=1)(greedy_over_two)
+    assert await asyncio.to_thread(task.fn, str(folder / "count"), 2) == 300
+    made = (await there.shell.run(Command.of("cat", str(folder / "count")))).require_success().text
+    assert made.split() == ["2", "2"]
+
+
 async def test_elements_that_wait_too_long_are_given_up_and_those_that_run_are_not(there: There) -> None:
     """Red on: core/slurm/commands.py: `"--state=PENDING", str(job))` -> `str(job))`."""
     asked = mapped(called.slowly, range(8))
