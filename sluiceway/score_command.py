@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,9 +13,12 @@ import typer
 from sluiceway.core.genetics.build import Build
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
     from rich.table import Table
 
+    from sluiceway.core.genetics.reference import Scorer
     from sluiceway.core.runs.place import Place
     from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
     from sluiceway.core.runs.summary import Summary
@@ -119,10 +123,23 @@ def _directly(asked: Asked, place: Place) -> Summary:
     from sluiceway.core.remote.clock import SystemClock
     from sluiceway.core.report import console
     from sluiceway.core.runs.reference_scoring import ReferenceScoring
+
+    with _scorer_at(place, asked.workers) as scorer, console.progress_bars() as progress:
+        return ReferenceScoring(asked, clock=SystemClock(), progress=progress, scorer=scorer).run()
+
+
+@contextmanager
+def _scorer_at(place: Place, workers: int) -> Iterator[Scorer | None]:
+    """Give what scores ranges at a place; none for this process, which then loads nothing that reaches others."""
+    from sluiceway.core.runs.place import Local
+
+    if isinstance(place, Local):
+        yield None
+        return
     from sluiceway.tasks.dask_ranges import scorer_at
 
-    with scorer_at(place, workers=asked.workers) as scorer, console.progress_bars() as progress:
-        return ReferenceScoring(asked, clock=SystemClock(), progress=progress, scorer=scorer).run()
+    with scorer_at(place, workers=workers) as scorer:
+        yield scorer
 
 
 def _as_flow(asked: Asked, place: Place, server: Server, *, as_json: bool) -> Summary:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -24,17 +26,32 @@ PANEL = [
 COUNTS = ("n_total", "n_ok", "n_failed", "n_cached", "coverage")
 
 
+LOADED = """\
+import sys
+from sluiceway.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print([name for name in ("asyncssh", "prefect", "distributed") if name in sys.modules], file=sys.stderr)
+"""
+
+
 @pytest.fixture
-def out(user: User) -> Path:
-    """Score four people by a policy in a file, and give the folder of the results."""
+def words(user: User) -> list[str]:
+    """A panel, a score and a policy in files, and the words that score by them."""
     user.export("SLUICEWAY_HOME", str(user.folder / "home"))
     user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
     write_pgen(user.folder / "panel_GRCh38", "#IID SEX\na 1\nb 2\nc 1\nd 2", PANEL)
     (user.folder / "mine.txt").write_text(SCORE + ROWS)
     (user.folder / "mine.toml").write_text('ambiguous = "keep"\nmissing = "zero"\n')
     options = {"panel": "panel_GRCh38", "scores": "mine.txt", "policy": "mine.toml", "out": "out"}
-    words = [word for name, file in options.items() for word in (f"--{name}", str(user.folder / file))]
-    done = CliRunner().invoke(cli.app, ["score", *words, "--json"])
+    return ["score", *(word for name, file in options.items() for word in (f"--{name}", str(user.folder / file)))]
+
+
+@pytest.fixture
+def out(user: User, words: list[str]) -> Path:
+    """Score four people, and give the folder of the results."""
+    done = CliRunner().invoke(cli.app, [*words, "--json"])
     assert done.exit_code == 0, done.output
     return user.folder / "out"
 
@@ -56,6 +73,11 @@ def test_the_manifest_tells_the_counts_and_what_each_step_used(out: Path) -> Non
     for used in steps.values():
         assert None not in (used.cpu_seconds, used.wall_seconds, used.peak_memory_bytes, used.bytes_read)
     assert (steps["prepare_panel"].bytes_read or 0) > 0
+
+
+def test_scoring_here_loads_nothing_that_reaches_other_machines(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED, *words], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def _tables(value: object) -> list[dict[str, object]]:
