@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from sluiceway.core.catalog.arrivals import Seen
     from sluiceway.core.catalog.client import Client
     from sluiceway.core.catalog.refresh import CatalogPlace
 
@@ -93,18 +94,14 @@ async def fetch_panel(
     if found is not None and found.url == address and md5 in (None, found.md5):
         return found
     place.require_online(f"the panel {name}")
-    with exclusive(folder.with_name(f"{name}.incoming"), purpose="panel fetch"):
-        async with place.client() as client:
-            told = md5 or await _published_md5(client, address)
-            archive = folder.with_name(f"{name}.incoming") / "archive.tar.zst"
-            received = await client.download(
-                address, archive, md5=told, tell_of=lambda done, of: progress("downloading", done, of or done)
-            )
+    incoming = folder.with_name(f"{name}.incoming")
+    with exclusive(incoming, purpose="panel fetch"):
+        archive = incoming / "archive.tar.zst"
+        seen = await _bring(place, address, archive, md5=md5, progress=progress)
         files = await asyncio.to_thread(_unpack_to, archive, folder, progress)
-        here = PanelHere(name=name, folder=folder, url=address, md5=received.seen.md5, files=files)
+        here = PanelHere(name=name, folder=folder, url=address, md5=seen.md5, files=files)
         _seal(here)
-        archive.unlink()
-    shutil.rmtree(folder.with_name(f"{name}.incoming"), ignore_errors=True)
+    shutil.rmtree(incoming, ignore_errors=True)
     return here
 
 
@@ -173,6 +170,17 @@ def _unpack_to(archive: Path, folder: Path, progress: Callable[[str, int, int], 
 def _seal(here: PanelHere) -> None:
     document = {"name": here.name, "url": here.url, "md5": here.md5, "files": here.files}
     write_whole(here.folder / SEAL, json.dumps(document).encode())
+
+
+async def _bring(
+    place: CatalogPlace, address: str, archive: Path, *, md5: str | None, progress: Callable[[str, int, int], None]
+) -> Seen:
+    async with place.client() as client:
+        told = md5 or await _published_md5(client, address)
+        received = await client.download(
+            address, archive, md5=told, tell_of=lambda done, of: progress("downloading", done, of or done)
+        )
+    return received.seen
 
 
 async def _published_md5(client: Client, address: str) -> str | None:

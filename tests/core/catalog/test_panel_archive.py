@@ -98,7 +98,7 @@ async def test_what_was_unpacked_in_part_counts_for_nothing(served: LoopbackCata
 async def test_the_md5_is_that_which_is_published_or_said(
     served: LoopbackCatalog, kept: CatalogPlace, archive: bytes
 ) -> None:
-    """Red on: core/catalog/panel_archive.py: `archive, md5=told,` -> `archive,`."""
+    """Red on: core/catalog/panel_archive.py: `address, archive, md5=told,` -> `address, archive,`."""
     digest = hashlib.md5(archive, usedforsecurity=False).hexdigest()
     served.other_files[f"{PATH}.md5"] = f"{'0' * 32}  x".encode()
     with pytest.raises(UpstreamFailed, match=f"its md5 is {digest}, but the catalogue says 0000"):
