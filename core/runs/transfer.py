@@ -44,8 +44,13 @@ _PIECE = 1 << 22
 _MISSING: LiteralString = """
 umask 077
 mkdir -p -- "$1" && cd -- "$1" || exit 73
-while IFS= read -r name; do
-    if [ -e "$name" ]; then touch -c -- "$name"; else echo "@missing $name"; fi
+while read -r name size; do
+    if [ -f "$name" ] && [ "$(wc -c <"$name")" -eq "$size" ]; then
+        touch -c -- "$name"
+    else
+        [ ! -e "$name" ] || { echo "@damaged $name"; rm -rf -- "$name"; }
+        echo "@missing $name"
+    fi
 done
 echo @end
 """
@@ -103,8 +108,10 @@ class Transfer:
         by_name = {kept_name(each): each for each in contents}
         if not by_name:
             return
-        asked = "".join(f"{name}\n" for name in by_name).encode()
+        asked = "".join(f"{name} {each.size}\n" for name, each in by_name.items()).encode()
         frames = await self._frames(Command.script(_MISSING, str(folder), stdin=asked))
+        for name in frames.of("damaged").lines:
+            tell(log, "kept input damaged", level=logging.WARNING, machine=self.shell.machine, input=f"sha256:{name}")
         for name in frames.of("missing").lines:
             await self._send(by_name[name], folder, name)
 

@@ -116,7 +116,7 @@ async def test_a_run_takes_two_round_trips_until_it_is_submitted(there: There) -
 
 
 async def test_a_large_input_is_brought_once(there: There, large: Path) -> None:
-    """Red on: core/runs/transfer.py: `if [ -e "$name" ]` -> `if false`."""
+    """Red on: core/runs/transfer.py: `if [ -f "$name" ] &&` -> `if false &&`."""
     inputs = inputs_of([large])
     await there.run(there.request("true", inputs=inputs))
     (kept,) = there.kept
@@ -124,6 +124,20 @@ async def test_a_large_input_is_brought_once(there: There, large: Path) -> None:
     await there.run(there.request("echo another", inputs=inputs))
     assert [each.stat().st_ino for each in there.kept] == [before]
     assert (kept.name, kept.stat().st_mode & 0o777) == (inputs["large.bin"].digest.removeprefix("sha256:"), 0o500)
+
+
+async def test_a_kept_input_that_was_cut_short_there_is_brought_again(
+    there: There, large: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Red on: core/runs/transfer.py: `[ "$(wc -c <"$name")" -eq "$size" ]` -> `true`."""
+    inputs = inputs_of([large])
+    await there.run(there.request("true", inputs=inputs))
+    (kept,) = there.kept
+    kept.chmod(0o700)
+    kept.write_bytes(b"short")
+    assert (await there.run(there.request("cat ../inputs/large.bin >/dev/null", inputs=inputs))).succeeded
+    assert [each.read_bytes() for each in there.kept] == [large.read_bytes()]
+    assert any(each.startswith("kept input damaged") for each in caplog.messages)
 
 
 async def test_a_large_input_that_has_changed_since_is_refused(there: There, large: Path) -> None:
