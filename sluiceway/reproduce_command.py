@@ -40,7 +40,7 @@ def reproduce(
         clock=SystemClock(),
         place=place.parse(on),
         tolerance=Tolerance(relative=relative, absolute=absolute),
-        find=asks.cluster,
+        reach=asks.reach,
         runtime=asks.runtime(env),
     )
     reproduction = asyncio.run(again.reproduce(output))

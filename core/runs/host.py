@@ -18,7 +18,7 @@ from sluiceway.core.runs import jobside, payload
 from sluiceway.core.slurm.resources import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import PurePosixPath
 
     from sluiceway.core.runs.folder import AttemptFolder
@@ -139,8 +139,6 @@ def staged_files(attempt: Attempt, activation: bytes | None = None) -> tuple[Sta
         Staged(name=folder.messages, content=b""),
     ]
     files += [Staged(name=folder.carried / name, content=content) for name, content in request.carried.items()]
-    modules = () if request.code is None else request.code.modules
-    files += [Staged(name=folder.library / each.place, content=each.content) for each in modules]
     programs = {} if request.launcher is None else request.launcher.files()
     files += [Staged(name=folder.launch / name, content=content) for name, content in programs.items()]
     if activation is not None:
@@ -149,9 +147,25 @@ def staged_files(attempt: Attempt, activation: bytes | None = None) -> tuple[Sta
         files += [Staged(name=folder.whole.path / each.name, content=each.read_bytes()) for each in entering]
     for index in range(len(attempt.elements)):
         files.append(Staged(name=folder.element(index).request, content=attempt.order(index)))
-    if request.script is not None:
-        files.append(Staged(name=folder.script, content=unchanged(request.script), executable=True))
+    files += _code_files(attempt)
     return tuple(replace(each, name=each.name.relative_to(folder.path)) for each in files)
+
+
+def keep_code(attempt: Attempt) -> None:
+    """Keep an attempt's script and its modules here, where it runs elsewhere: it may be asked for again."""
+    for each in _code_files(attempt):
+        place = Path(each.name)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(each.content)
+
+
+def _code_files(attempt: Attempt) -> Iterator[Staged]:
+    folder, request = attempt.folder, attempt.request
+    for each in () if request.code is None else request.code.modules:
+        yield Staged(name=folder.library / each.place, content=each.content)
+    if request.script is not None:
+        yield Staged(name=folder.script, content=unchanged(request.script), executable=True)
 
 
 def unchanged(file: Content) -> bytes:

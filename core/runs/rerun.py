@@ -24,7 +24,7 @@ from sluiceway.core.provenance.tree import Looking, digest_of_leaf, listing
 from sluiceway.core.provenance.verify import place_of_input
 from sluiceway.core.runs import run as life
 from sluiceway.core.runs.declared import declaring
-from sluiceway.core.runs.hosts import FindCluster, cluster_named, host_at
+from sluiceway.core.runs.hosts import host_at
 from sluiceway.core.runs.place import Local, Place
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.request import Content, RunRequest
@@ -33,10 +33,14 @@ from sluiceway.core.runs.script_code import Module, ScriptCode
 from sluiceway.core.store.durable import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.provenance.manifest import Input, Manifest
     from sluiceway.core.provenance.reproduce import Tolerance
     from sluiceway.core.remote.clock import Clock
+    from sluiceway.core.runs.host import JobHost
 
 FOLDER: Final = "reproductions"
 _RECEIPT: Final = "receipt.json"
@@ -61,14 +65,14 @@ class Reproducer:
     Attributes:
         place: Where; a cluster gets a new attempt at the same run, this machine a home of its own.
         tolerance: How far numbers in tables may be apart.
-        find: Who knows the clusters.
+        reach: Gives the host of a place.
         runtime: The environment that a script ran in, where it ran in one.
     """
 
     clock: Clock
     place: Place = _HERE
     tolerance: Tolerance | None = None
-    find: FindCluster = cluster_named
+    reach: Callable[[Place, Runs], AbstractAsyncContextManager[JobHost]] = host_at
     runtime: Runtime | None = None
 
     async def reproduce(self, output: Path) -> Reproduction:
@@ -113,7 +117,7 @@ class Reproducer:
     async def _script(self, request: RunRequest, folder: Path) -> Made:
         home = folder / "home" if isinstance(self.place, Local) else settings.load().home
         runs = Runs(home=home, clock=self.clock)
-        async with host_at(self.place, runs, find=self.find) as host:
+        async with self.reach(self.place, runs) as host:
             receipt = await life.run(request, runs=runs, host=host, place=self.place, fresh=True)
         receipt.require_success()
         return _made(receipt.folder)

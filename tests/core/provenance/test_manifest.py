@@ -121,6 +121,16 @@ def test_the_schema_that_is_shipped_is_the_models() -> None:
     assert json.loads(SCHEMA.read_text()) == Manifest.model_json_schema(mode="serialization")
 
 
+def test_a_manifest_from_before_inputs_had_an_origin_is_read(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    sealed = Manifest(output_id="x", ending=Ending(status="ok"), inputs=(Input(role="a"),))
+    written = json.loads(manifests.write(sealed, output).read_bytes())
+    del written["inputs"][0]["origin"]
+    manifests.path_of(output).write_text(json.dumps(written))
+    assert manifests.read(manifests.path_of(output)) == sealed
+
+
 def test_the_schema_requires_every_field() -> None:
     schema = json.loads(SCHEMA.read_text())
     for each in [schema, *(part for part in schema["$defs"].values() if "properties" in part)]:
