@@ -22,7 +22,7 @@ from sluiceway.core.events import tell
 from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.runs import messages, streams
 from sluiceway.core.runs.folder import AttemptFolder, RunFolder
-from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting
+from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting, keep_code
 from sluiceway.core.runs.messages import Lines, LogLine, Message
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.remains import gather, manifest_of, receipt_of
@@ -303,6 +303,7 @@ async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:
         _done(Step.STAGED, folder)
         # Where the attempt runs elsewhere, this machine keeps what it brings home.
         await asyncio.to_thread(Path(folder.path).mkdir, exist_ok=True)
+        await asyncio.to_thread(keep_code, attempt)
         asked: dict[str, Any] = {"token": folder.token, "place": attempt.place, "at": runs.clock.now().isoformat()}
         asked |= {"key": folder.run.key, "what": attempt.request.what, "since": attempt.since}
         content = json.dumps(asked).encode()
