@@ -40,6 +40,7 @@ def refresh(build: OfBuild = Build.GRCH38, offline: Offline = False, as_json: As
         "number": release.number,
         "release": release.release.date,
         "scores": len(release.release.scores),
+        "questions": seen.n_asked,
         "changes": _counted(seen.changes),
     }
     if as_json:

@@ -93,12 +93,13 @@ class _Turns:
 
 
 class Client:
-    """A connection to a catalogue, for as long as its block; every question waits for its turn."""
+    """A connection to a catalogue, for as long as its block; every question waits for its turn, and is counted."""
 
     def __init__(self, source: CatalogSource, *, clock: Clock, manners: Manners | None = None) -> None:
         """Ask this catalogue; nothing is asked yet."""
         self.source = source
         self.manners = manners or Manners()
+        self.n_asked = 0
         self._clock = clock
         self._at_once = asyncio.Semaphore(self.manners.at_once)
         self._api = _Turns(self.manners.api_pause, clock)
@@ -237,6 +238,7 @@ class Client:
         while True:
             await turns.wait()
             tries += 1
+            self.n_asked += 1
             try:
                 return await attempt()
             except (httpx.TransportError, _Again) as trouble:

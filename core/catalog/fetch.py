@@ -96,7 +96,7 @@ class Fetcher:
     async def _one(self, upstream: Upstream, *, again: bool) -> Fetched | NotFetched:
         kept = None if again else self._tables.find(upstream.pgs_id, self._build)
         raw = self._incoming / scoring_file_name(upstream.pgs_id, self._build)
-        if kept is not None and _is_same(kept, upstream):
+        if kept is not None and kept.is_of(upstream):
             _remove(raw)
             return Fetched(pgs_id=upstream.pgs_id, kept=kept, was_there=True)
         try:
@@ -149,13 +149,6 @@ class Fetcher:
     def _not(self, upstream: Upstream, reason: str, *, permanent: bool, aside: Path | None = None) -> NotFetched:
         tell(log, "score not fetched", level=logging.WARNING, score=upstream.pgs_id, reason=reason)
         return NotFetched(pgs_id=upstream.pgs_id, reason=reason, is_permanent=permanent, quarantine=aside)
-
-
-def _is_same(kept: Kept, upstream: Upstream) -> bool:
-    """Whether a table was made of the file that the catalogue has now, as far as can be known."""
-    if upstream.md5 is not None:
-        return kept.md5 == upstream.md5
-    return upstream.etag is None or kept.etag == upstream.etag
 
 
 def _remove(raw: Path) -> None:

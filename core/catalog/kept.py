@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sluiceway.core.catalog.release import Upstream
     from sluiceway.core.genetics.build import Build
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,12 @@ class Kept:
             tell(log, "note of a table unreadable", level=logging.WARNING, path=str(note), reason=str(error))
             return None
         return None if document is None else cls(**{**document, "keys": tuple(document["keys"])})
+
+    def is_of(self, upstream: Upstream) -> bool:
+        """Whether this is the table of the file that the catalogue has now, as far as can be known."""
+        if upstream.md5 is not None:
+            return self.md5 == upstream.md5
+        return upstream.etag is None or self.etag == upstream.etag
 
     def write(self, note: Path) -> None:
         """Write the note."""

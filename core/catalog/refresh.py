@@ -66,12 +66,16 @@ class Hub(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """What a look at the catalogue gave: the release, what has changed, and what is odd about the metadata."""
+    """What a look at the catalogue gave: the release, what has changed what is odd about the metadata.
+
+    `n_asked` is how many questions that took.
+    """
 
     release: SeenRelease
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
     metadata: Metadata
+    n_asked: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +127,7 @@ async def refresh(place: CatalogPlace, *, progress: Callable[[str, int, int], No
         seen = history.keep(release, clock=place.clock)
     changed = tuple(changes(None if before is None else before.release, release))
     tell(log, "catalogue seen", release=release.date, scores=len(release.scores), changes=len(changed))
-    return Refreshed(release=seen, changes=changed, findings=tuple(findings), metadata=metadata)
+    return Refreshed(release=seen, changes=changed, findings=tuple(findings), metadata=metadata, n_asked=client.n_asked)
 
 
 async def metadata_here(place: CatalogPlace) -> Metadata:

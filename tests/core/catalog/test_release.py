@@ -35,7 +35,8 @@ async def test_a_second_look_is_told_of_each_file_only_that_it_is_the_same(
 ) -> None:
     await refresh(kept)
     upstream.asked.clear()
-    assert told(await refresh(kept)) == NOTHING
+    seen = await refresh(kept)
+    assert (told(seen), seen.n_asked) == (NOTHING, len(upstream.asked))
     assert {each.status for each in upstream.asked if "/files/" in each.path} == {304}
     assert History(kept.home, kept.build).numbers() == [1]
 
