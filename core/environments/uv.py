@@ -43,6 +43,9 @@ def lock_of(kind: Uv, *, name: str) -> str:
 
 async def python_of(kind: Uv, *, name: str, workshop: Workshop) -> str:
     """Give the minor version of the interpreter that it is made for."""
+    if kind.ship == "wheels" and shutil.which(kind.python) is None:
+        # Only the nodes have it, and only there anything is installed.
+        return kind.python
     program = "import sys; print('{}.{}'.format(*sys.version_info))"
     return (await workshop.run(name, kind.python, "-I", "-c", program)).text.strip()
 
@@ -85,6 +88,9 @@ async def pack_wheels(kind: Uv, *, name: str, zstd: bool, workshop: Workshop, fo
     asked = source if kind.project is None else listed
     pip = next((each for each in ("pip3", "pip") if shutil.which(each)), "pip")
     gather = [pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+    python = await python_of(kind, name=name, workshop=workshop)
+    # pip would gather for the Python that it runs in itself.
+    gather += ["--python-version", python] if python[0].isdecimal() else []
     inside = str(source.parent if kind.project is None else source)
     await workshop.run(name, "env", "-C", inside, *gather, "--dest", str(tree / "wheels"), "-r", str(asked))
     await asyncio.to_thread(shutil.copy2, str(shutil.which("uv")), tree / "uv")

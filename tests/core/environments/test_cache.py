@@ -96,6 +96,7 @@ async def test_one_who_went_silent_while_shipping_is_replaced(bench: Bench, file
     assert keeper.install({**asked, "token": "dead"})["state"] == "ready"
 
 
+@pytest.mark.nightly
 async def test_one_who_is_alive_is_waited_for_however_long_it_takes(bench: Bench, file: Path) -> None:
     """Red on: core/environments/cache.py: `await self._ask("touch", **asked)` -> `pass`."""
     packed = []
@@ -134,7 +135,10 @@ def lose_seal(tree: Path) -> None:
     Path(f"{tree}.sealed").unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, remove_file, edit, break_seal, lose_seal])
+NIGHTLY = [pytest.param(each, marks=pytest.mark.nightly) for each in (remove_file, edit, break_seal)]
+
+
+@pytest.mark.parametrize("damage", [truncate, lose_seal, *NIGHTLY])
 async def test_a_damaged_environment_is_put_aside_and_shipped_anew(bench: Bench, file: Path, damage: object) -> None:
     """Red on: core/environments/keeper.py: `if sealed is not None and why is None:` -> `if sealed is not None:`."""
     cold = await bench.cache().provide(bench.wanted(file))
@@ -193,7 +197,10 @@ async def test_the_wrong_architecture_is_said(bench: Bench, tmp_path: Path) -> N
     assert (await bench.cache().provide(bench.wanted(tool.parent, machine="aarch64"))).machines == ("aarch64",)
 
 
-@pytest.mark.parametrize(("kilobytes", "told"), [(2000, 2000), (600, 600), (600, 1)])
+@pytest.mark.parametrize(
+    ("kilobytes", "told"),
+    [(600, 1), *(pytest.param(each, each, marks=pytest.mark.nightly) for each in (2000, 600))],
+)
 def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, kilobytes: int, told: int) -> None:
     """It is full while it is sent, found too small before it is unpacked, and full while it is: its size was a guess.
 
