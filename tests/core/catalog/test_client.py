@@ -59,6 +59,29 @@ async def test_a_file_comes_whole_and_is_not_sent_again(upstream: LoopbackCatalo
     assert [each.status for each in upstream.asked] == [200, 304]
 
 
+async def test_a_part_that_is_all_of_it_is_not_trusted_without_a_look(
+    upstream: LoopbackCatalog, large: str, target: Path
+) -> None:
+    """Red on: core/catalog/client.py: `arrival.drop() _require_answer(answer)` -> `_require_answer(answer)`."""
+    upstream.truncate("large.bin", after=300_000)
+    upstream.answer("large.bin", 500, times=4)
+    with pytest.raises(UpstreamFailed):
+        await download(upstream, large, target)
+    target.with_name(".large.bin.part").write_bytes(LARGE[::-1])
+    upstream.asked.clear()
+    await download(upstream, large, target)
+    assert (target.read_bytes() == LARGE, [each.status for each in upstream.asked]) == (True, [416, 200])
+
+
+async def test_without_etags_dates_tell_versions_apart(upstream: LoopbackCatalog, large: str, target: Path) -> None:
+    upstream.sends_etags = False
+    upstream.truncate("large.bin", after=300_000)
+    for _ in range(2):
+        await download(upstream, large, target)
+    assert target.read_bytes() == LARGE
+    assert [each.status for each in upstream.asked] == [200, 206, 304]
+
+
 async def test_a_file_of_the_right_md5_is_not_even_asked_for(
     upstream: LoopbackCatalog, large: str, target: Path
 ) -> None:
