@@ -48,7 +48,7 @@ class Outcome:
 
 def lift_scoring_file(path: Path, chains: Chains, out: Path) -> Outcome:
     """Write a scoring file for the build that the chains lead to."""
-    table = text_table.read(path)
+    table = text_table.read(text_table.lines_of(path))
     _refuse_other_builds(table, chains)
     number, position = _places(table)
     found = chains.lift(number, position)
