@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled
@@ -18,11 +21,14 @@ from prefect.testing.utilities import prefect_test_harness
 
 from sluiceway.blocks.slurm import SlurmJob
 from sluiceway.core.errors import RunFailed
+from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs import listing
 from sluiceway.core.runs.hosts import cluster_named, runs_here
 from sluiceway.core.runs.request import RunRequest
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.flows.run_script import cancel_its_job, run_script
+from sluiceway.tasks.slurm import slurm_task
+from sluiceway.tasks.slurm_cancel import cancel_calls
 from tests.cluster.test_runs import There, there
 
 if TYPE_CHECKING:
@@ -107,3 +113,37 @@ async def test_a_flow_tries_again_what_lacked_memory(there: There) -> None:
     receipt = await run_script(request.script.path, on="west", resources=wish, retries=2, out=there.folder / "out")
     assert (receipt.attempt, receipt.retry) == (2, "attempt 1 ended: out of memory; again, memory 400M")
     assert receipt.stdout.read_text() == "done\n"
+
+
+@slurm_task(on="west", resources=Resources(cpus=1, memory="100M"))
+def on_and_on(mark: str, number: int) -> str:
+    time.sleep(100)
+    return f"{mark} {number}"
+
+
+@flow(on_cancellation=[cancel_calls])
+def waiting(mark: str) -> list[str]:
+    futures = [on_and_on.submit(mark, 1), *on_and_on.map(mark, [2, 3])]
+    return [str(each.result(raise_on_failure=False)) for each in futures]
+
+
+async def test_a_flow_run_that_is_cancelled_cancels_the_jobs_of_its_functions(there: There) -> None:
+    """Red on: tasks/slurm_cancel.py: `for name in callers.waited_for(runs, str(each)):` -> `for name in ():`."""
+    running = asyncio.ensure_future(asyncio.to_thread(waiting, secrets.token_hex(8)))
+    tokens = await submitted(2)
+    (note,) = (runs_here().home / "callers").iterdir()
+    await cancel_calls(waiting, FlowRun(id=UUID(note.name), flow_id=uuid4()), Cancelled())
+    async with asyncio.timeout(60):
+        said = await running
+    assert ["cancelled" in each for each in said] == [True] * 3, said
+    asked = Command.of("squeue", "-h", "-r", "-t", "all", f"--name={','.join(tokens)}", "-o", "%T")
+    assert (await there.shell.run(asked)).text.split() == ["CANCELLED"] * 3
+
+
+async def submitted(n_runs: int) -> list[str]:
+    """Wait until so many runs have jobs, and give their names."""
+    runs = runs_here()
+    async with asyncio.timeout(60):
+        while len(found := list(runs.home.glob("runs/*/a1/job.json"))) < n_runs:
+            await asyncio.sleep(0.2)
+    return [runs.folder(f"sha256:{each.parent.parent.name}").attempt(1).token for each in found]
