@@ -28,13 +28,18 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Some that can be scored, and some that are broken.
     for each in sorted((folder / "scores").iterdir())[3:-2]:
         each.unlink()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SLUICEWAY_HOME", str(folder / "home"))
+        environment.setenv("SLUICEWAY_CACHE_DIR", str(folder / "cache"))
+        score(folder, folder / "out")
     return folder
 
 
 @pytest.fixture
 def scored(place: Path, material: Path) -> Path:
+    """Results, with everything that they were made from and with, in a place of this test's own."""
     shutil.copytree(material, place, dirs_exist_ok=True)
-    return score(place, place / "out")
+    return place / "out"
 
 
 def score(place: Path, out: Path, **changes: object) -> Path:
