@@ -72,7 +72,7 @@ SHEETS: Final = {
             "Ancestry Distribution (%) - PGS Evaluation": "ancestry_evaluation",
             "License/Terms of Use": "license",
         },
-        whole_numbers=("n_variants", "n_interactions"),
+        whole_numbers=("n_variants", "n_interactions", "pmid"),
         needed="pgs_id",
     ),
     "publications": Sheet(
@@ -87,6 +87,7 @@ SHEETS: Final = {
             "Publication Date": "date_publication",
             "Release Date": "release_date",
         },
+        whole_numbers=("pmid",),
         needed="pgp_id",
     ),
     "efo_traits": Sheet(
@@ -121,6 +122,7 @@ SHEETS: Final = {
             "Concordance Statistic (C-index)": "cindex_raw",
             "Other Metric(s)": "other_raw",
         },
+        whole_numbers=("pmid",),
         needed="ppm_id",
     ),
     "evaluation_sample_sets": Sheet(
@@ -139,7 +141,13 @@ SHEETS: Final = {
 }  # fmt: skip
 
 # What the catalogue once wrote.
-_OLD_NAMES: Final = {"Corcordance Statistic (C-index)": "Concordance Statistic (C-index)"}
+_OLD_NAMES: Final = {
+    "Corcordance Statistic (C-index)": "Concordance Statistic (C-index)",
+    "PGS Publication (PGP) ID": "PGS Publication/Study (PGP) ID",
+    "Digital Object Identifier (DOI)": "digital object identifier (doi)",
+    "Author(s)": "Authors",
+    "Journal": "Journal Name",
+}
 
 
 def read_sheet(path: Path, name: str) -> pl.DataFrame:
@@ -149,7 +157,10 @@ def read_sheet(path: Path, name: str) -> pl.DataFrame:
         frame = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise MetadataBroken(path=path, reason=str(error).splitlines()[0]) from error
-    frame = frame.rename({old: new for old, new in _OLD_NAMES.items() if old in frame.columns})
+    known = sheet.columns.keys()
+    frame = frame.rename(
+        {old: new for old, new in _OLD_NAMES.items() if old in frame.columns and old not in known and new in known}
+    )
     ours = {theirs: mine for theirs, mine in sheet.columns.items() if theirs in frame.columns}
     if sheet.needed not in ours.values():
         raise MetadataBroken(path=path, reason=f"it has no column for {sheet.needed}; it begins {frame.columns[:3]}")
@@ -163,8 +174,10 @@ def _complete(frame: pl.DataFrame, sheet: Sheet) -> pl.DataFrame:
     frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
     others = [name for name in frame.columns if name not in sheet.columns.values()]
     frame = frame.select(*sheet.columns.values(), *others).rename(_own_names(others))
-    numbers = [_whole_number(name) for name in sheet.whole_numbers]
-    return frame.with_columns(numbers).filter(pl.any_horizontal(pl.all().is_not_null()))
+    frame = frame.filter(pl.any_horizontal(pl.all().is_not_null()))
+    numbers = frame.select(_whole_number(name) for name in sheet.whole_numbers)
+    lost = [name for name in numbers.columns if numbers[name].null_count() > frame[name].null_count()]
+    return frame.with_columns(frame[name].alias(f"{name}_raw") for name in lost).with_columns(numbers)
 
 
 def _whole_number(name: str) -> pl.Expr:

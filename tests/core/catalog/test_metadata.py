@@ -196,6 +196,34 @@ def test_a_column_that_the_catalogue_adds_is_kept(tmp_path: Path) -> None:
     assert scores["brand_new_v2"].to_list() == ["x, y", "x, y"]
 
 
+def test_a_number_that_is_none_keeps_its_text(tmp_path: Path) -> None:
+    catalog = invented(3)
+    catalog.scores["PGS000002"].row["Number of Variants"] = "about 20"
+    scores = clean(laid_out(catalog, tmp_path))["scores"]
+    assert (scores["n_variants"].to_list(), scores["n_variants_raw"][1]) == ([20, None, 20], "about 20")
+    assert scores["pmid"].to_list() == [25855707] * 3
+    assert "pmid_raw" not in scores.columns
+
+
+def test_names_that_the_catalogue_once_used_are_known(tmp_path: Path) -> None:
+    catalog = invented(1)
+    catalog.sheets["publications"] = [
+        {
+            "PGS Publication (PGP) ID": "PGP000001",
+            "Author(s)": "Ada L",
+            "Journal": "J",
+            "Digital Object Identifier (DOI)": "d",
+        }
+    ]
+    publication = clean(laid_out(catalog, tmp_path))["publications"].row(0, named=True)
+    assert {name: value for name, value in publication.items() if value is not None} == {
+        "pgp_id": "PGP000001",
+        "authors": "Ada L",
+        "journal": "J",
+        "doi": "d",
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "empty"), (b"a,b\n1,2\n", "no column for pgs_id"), (b'pgs,"x\n1', "no column|pgs_id")]
 )
