@@ -68,15 +68,20 @@ def export(outputs: Sequence[Path], target: Path, *, history: History, told: Tol
             wrong = list(crate_verify.findings(crate_verify.Export.at(str(crate))))
             if wrong:
                 raise NotExportable(path=target, reason=f"what was copied does not verify: {wrong[0]}")
-            if target.suffix == ".zip":
-                packed = Path(scratch) / "crate.zip"
-                _pack(crate, packed)
-                flush(packed)
-                packed.replace(target)
-            else:
-                crate.replace(target)
+            _put(crate, target)
         flush(target.absolute().parent)
     return target
+
+
+def _put(crate: Path, target: Path) -> None:
+    """Bring a crate to its place, whole or not at all."""
+    if target.suffix != ".zip":
+        crate.replace(target)
+        return
+    packed = crate.with_name("crate.zip")
+    _pack(crate, packed)
+    flush(packed)
+    packed.replace(target)
 
 
 def _taken(outputs: Sequence[Path], history: History) -> list[Exported]:
@@ -132,14 +137,19 @@ def _fill(crate: Path, taken: list[Exported], history: History, told: Told) -> N
     for name, written in content.items():
         (crate / name).write_bytes(written)
     files = {**about.code, **{name: digest_of_bytes(each) for name, each in content.items()}}
+    (crate / crate_verify.EXPORT).write_text(_record(taken, files, head=digest_of_bytes(segment[-1].line)))
+
+
+def _record(taken: list[Exported], files: dict[str, str], *, head: str) -> str:
+    """Say what the crate holds, and last the digest of having said so."""
     record: dict[str, Any] = {
         "form": crate_verify.FORM,
         "outputs": [{"name": each.name, "manifest": each.manifest_name, "digest": each.digest} for each in taken],
         "files": files,
-        "head": digest_of_bytes(segment[-1].line),
+        "head": head,
     }
     record["digest"] = digest_of_bytes(canonical_json(record).encode())
-    (crate / crate_verify.EXPORT).write_text(canonical_json(record))
+    return canonical_json(record)
 
 
 def _segment(taken: list[Exported], history: History) -> list[Entry]:
