@@ -8,6 +8,7 @@ imported until Dask is asked for.
 from __future__ import annotations
 
 import secrets
+import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.request import Content
     from sluiceway.tasks.dask_cluster import Background, Found
 
+# Python 3.11 parses no two texts at once in several threads (github.com/python/cpython/issues/106905).
+_LOOKING = threading.Lock()
 _INPUTS = "inputs"
 _BATCHES = "dask-batches"
 # A line names an input, and the next one where its content is kept.
@@ -149,7 +152,9 @@ def in_order(client: Any, score: Any, asked: Sequence[Any]) -> Iterator[Partial]
 
 def _score(reference: Reference, staged: Staged, software: Software, part: Range) -> Partial:
     """Score one range on a worker, which must have the very code of whoever asked."""
-    if _own_software() != software:
+    with _LOOKING:
+        own = _own_software()
+    if own != software:
         raise PlaceUnusable(place="dask", reason="a worker has another version of sluiceway, or of what it uses")
     # What became of each row is counted already, and as long as the rows.
     return replace(score_part(reference, staged, part), found=NO_MATCHES)
@@ -162,7 +167,8 @@ def _own_software() -> Software:
 
 def _score_there(folder: str, place: str, number: int) -> Partial:
     """Score one range on a worker that has the batch's files in a folder."""
-    order = _order(folder, place)
+    with _LOOKING:
+        order = _order(folder, place)
     ((_, found),) = order.partials([number], Path(folder) / _INPUTS)
     return replace(found, found=NO_MATCHES)
 

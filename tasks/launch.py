@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from prefect import task
 from prefect.artifacts import acreate_link_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
 
 from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.errors import PlaceUnusable
@@ -129,6 +130,7 @@ async def start_dask(
         options: Options of the launcher, such as `nodes`, `threads` or `memory`.
     """
     engine = await started("dask", on, resources=resources, python=python, options=options)
-    if engine.dashboard:
+    # Without a run there is no page, and Prefect would start a server just for this.
+    if engine.dashboard and TaskRunContext.get() is not None:
         await acreate_link_artifact(engine.dashboard, key="dask-dashboard", description="Dask's dashboard")
     return engine

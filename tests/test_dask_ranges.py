@@ -22,7 +22,7 @@ from sluiceway.core.genetics.score import Partial
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.runs.place import parse
+from sluiceway.core.runs.place import Dask, parse
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.tasks import dask_cluster, dask_ranges
 from tests.conftest import User
@@ -60,6 +60,16 @@ def test_workers_of_this_machine_and_of_a_running_scheduler_give_the_bits_of_thr
     done = CliRunner().invoke(cli.app, [*command, "--no-cache", "--workers", "2"])
     assert done.exit_code == 0, done.output
     assert contents(place / "own") == local
+
+
+@pytest.mark.parametrize("on", [Dask(), Dask(cluster="west")])
+def test_a_scheduler_that_the_environment_names_is_used_and_never_ended(user: User, on: Dask) -> None:
+    user.export("SLURM_JOB_ID", "7")
+    user.export("DASK_SCHEDULER_ADDRESS", "tcp://10.0.0.9:8786")
+    with dask_cluster.dask_cluster(on, workers=1) as found:
+        assert (found.address, found.why) == ("tcp://10.0.0.9:8786", "DASK_SCHEDULER_ADDRESS names it")
+    with dask_cluster.dask_cluster(Dask(address="tcp://10.0.0.1:1"), workers=1) as found:
+        assert (found.address, found.why) == ("tcp://10.0.0.1:1", "it was named")
 
 
 def test_a_worker_that_is_killed_changes_no_bit(place: Path) -> None:

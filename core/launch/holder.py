@@ -26,6 +26,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Set, 
 _FIRST_PORT, _LAST_PORT, _BLOCK = 20000, 32000, 50
 _LONGEST_FOLDER = 40
 _PAUSE_SECONDS, _SYNC_SECONDS, _KILL_SECONDS = 0.2, 5.0, 5.0
+_SHORT_GRACE_SECONDS = 1.0
 _SUBREAPER = 36
 _MEBIBYTE = 1 << 20
 _NO_PORTS, _NOT_FOUND, _BY_SIGNAL = 73, 127, 128
@@ -50,7 +51,7 @@ class Holder:
     def __init__(self, order: Dict[str, Any]) -> None:
         """Know what to run: argv, env, node, log, ports, share, sync, grace."""
         self._order = order
-        self._is_over = False
+        self._is_over = self._is_in_a_hurry = False
         self._copied: Dict[str, int] = {}
         self._synced_at = 0.0
 
@@ -74,7 +75,7 @@ class Holder:
         try:
             code = self._wait(child, folder)
         finally:
-            end_all(child, self._order["grace"])
+            end_all(child, _SHORT_GRACE_SECONDS if self._is_in_a_hurry else self._order["grace"])
             self._sync(folder)
         if lock is not None:
             os.close(lock)
@@ -103,7 +104,8 @@ class Holder:
         return 0
 
     def _end(self, _number: int, _frame: Any) -> None:
-        self._is_over = True
+        # Slurm asks once, and does not wait long: what lies about here is to go before that.
+        self._is_over = self._is_in_a_hurry = True
 
     def _sync(self, folder: str) -> None:
         """Bring what the program's own logs have grown by to where they outlive this node's folder."""

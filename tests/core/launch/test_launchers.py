@@ -126,6 +126,7 @@ def test_nothing_outlives_a_launcher_that_is_killed(toy: Toy) -> None:
     until(lambda: toy.living in ([], ["sleep 600 "]))
 
 
+@pytest.mark.slow
 def test_what_a_part_has_left_in_another_session_ends_with_it(toy: Toy) -> None:
     """Red on: core/launch/holder.py: `left = descendants(os.getpid())` -> `left = ()`."""
     leaving = ["sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 600; :' & sleep 600"]
@@ -160,6 +161,7 @@ def test_each_part_has_ports_of_its_own_and_its_nodes_facts(toy: Toy) -> None:
         assert toy.said(name) == f"{name} {port} {name} {port} {cpus}\n"
 
 
+@pytest.mark.slow
 def test_an_engines_own_logs_are_kept_while_it_runs_and_survive_a_kill(toy: Toy) -> None:
     part = ["sh", "-c", "mkdir -p {tmp}/logs/deep; echo first >{tmp}/logs/deep/own; sleep 600"]
     begun = toy.start("sleep", "600", parts=[part, SLEEP])
@@ -291,6 +293,7 @@ with Client() as client:
 """
 
 
+@pytest.mark.slow
 def test_dask_has_a_worker_on_each_node_with_what_was_declared(tmp_path: Path) -> None:
     launched = DaskLauncher(nodes=2, threads=1, memory="300 MiB", resources={"licence": 2})
     folder = staged(tmp_path, launcher=launched, command=("python3", "-c", PAYLOAD))
