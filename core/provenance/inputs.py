@@ -11,6 +11,7 @@ from sluiceway.core.errors import TreeUnreadable
 from sluiceway.core.provenance.manifest import Input
 from sluiceway.core.provenance.tree import Looking, listing
 from sluiceway.core.store.durable import content_of
+from sluiceway.core.store.record import Damage, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # curl --xattr, wget and browsers write it: https://www.freedesktop.org/wiki/CommonExtendedAttributes/
 _ATTRIBUTE: Final = "user.xdg.origin.url"
+# What the catalogue's files come to; core.catalog.kept writes it.
+_KEPT: Final = ".table.json"
 
 
 def input_at(  # noqa: PLR0913 - one per thing that is known of it
@@ -67,7 +70,7 @@ def path_seen(file: Path, folder: Path | None) -> str | None:
 
 def origin_of(file: Path) -> str | None:
     """Give the address that a file came from, where whoever brought it wrote that down: in a note or an attribute."""
-    url = _noted(file) or _attribute(file)
+    url = _noted(file) or _kept(file) or _attribute(file)
     return without_secret(url) if url and url.isprintable() and "://" in url else None
 
 
@@ -91,6 +94,16 @@ def _noted(file: Path) -> str | None:
         url = note.get("url")
         return url if isinstance(url, str) and note.get("size") == file.stat().st_size else None
     except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _kept(file: Path) -> str | None:
+    """Read the address in the note of a score whose table was kept instead of its file: the note is what was read."""
+    if not file.name.endswith(_KEPT):
+        return None
+    try:
+        return str(unsealed(content_of(file) or b"", name=file.name)["link"])
+    except (Damage, OSError, KeyError):
         return None
 
 

@@ -17,6 +17,7 @@ from sluiceway.core.provenance.inputs import input_at, origin_of
 from sluiceway.core.provenance.lineage import Direction, Lineage, NodeKind, Tracer
 from sluiceway.core.provenance.manifest import Input
 from sluiceway.core.report import lineage as drawing
+from sluiceway.core.store.record import sealed
 from tests.core.provenance.sealed import Project
 
 URL = "https://example.org/raw.txt"
@@ -150,6 +151,14 @@ def test_the_picture_is_a_png_as_well(project: Project) -> None:
     drawn = drawing.drawn(found)
     assert image.size == (2 * drawn.width, 2 * drawn.height)
     assert len(image.getcolors(1 << 20) or ()) > 8
+
+
+def test_a_score_that_the_catalogue_gave_has_its_address(tmp_path: Path) -> None:
+    note = tmp_path / "PGS000001.table.json"
+    note.write_bytes(sealed({"link": URL, "keys": []}))
+    assert origin_of(note) == URL
+    note.write_text("{}")
+    assert origin_of(note) is None
 
 
 def test_an_address_comes_from_a_note_or_an_attribute_and_loses_its_secret(tmp_path: Path) -> None:
