@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
+    from prefect.client.schemas.objects import State
+
     from sluiceway.core.registry.coalesce import Lead
     from sluiceway.core.runs.receipt import RunReceipt
 
@@ -56,7 +58,7 @@ async def _step_aside(lead: Lead) -> None:
     if not lead.follows or lead.leader is None or flow_run_id is None:
         return
     said = f"{lead.key} is done by another run, epoch {lead.leader.epoch}"
-    wanted = Scheduled(name=AWAITING_PEER, message=said, scheduled_time=SystemClock().now() + _AGAIN_AFTER)
+    wanted: State[None] = Scheduled(name=AWAITING_PEER, message=said, scheduled_time=SystemClock().now() + _AGAIN_AFTER)
     async with get_client() as client:
         answer = await client.set_flow_run_state(flow_run_id, wanted)
     if answer.state is not None and answer.state.name == AWAITING_PEER:

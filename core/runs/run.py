@@ -20,7 +20,11 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.core.errors import OutputBusy, RunElsewhere, SlurmRefused
 from sluiceway.core.events import tell
 from sluiceway.core.provenance.ledger import ledger_here
-from sluiceway.core.runs import messages, streams
+from sluiceway.core.registry import notes
+from sluiceway.core.registry.asker import by_whom
+from sluiceway.core.registry.runs import State
+from sluiceway.core.runs import messages, peers, streams
+from sluiceway.core.runs.asked import written
 from sluiceway.core.runs.folder import AttemptFolder, RunFolder
 from sluiceway.core.runs.host import Attempt, JobHost, News, Waiting, keep_code
 from sluiceway.core.runs.messages import Lines, LogLine, Message
@@ -165,14 +169,20 @@ async def stage(
             attempt = replace(attempt, elements=await asyncio.to_thread(divide, attempt.folder, before))
         _done(Step.CHOSEN, attempt.folder)
         await _ready(attempt, runs=runs, host=host)
+    await notes.note(attempt.folder)
     return attempt
 
 
 async def submit(attempt: Attempt, *, runs: Runs, host: JobHost) -> JobId:
     """Start an attempt unless it was started before."""
-    async with runs.alone(attempt.folder.run):
-        job = await host.submit(attempt)
+    try:
+        async with runs.alone(attempt.folder.run):
+            job = await host.submit(attempt)
+    except SlurmRefused:
+        await notes.note(attempt.folder)
+        raise
     _done(Step.SUBMITTED, attempt.folder, job_id=str(job))
+    await notes.note(attempt.folder, state=State.RUNNING)
     return job
 
 
@@ -184,6 +194,7 @@ async def await_end(
         async for each in follow(attempt.folder, job, host=host):
             if isinstance(each, Ending):
                 _done(Step.ENDED, attempt.folder, job_id=str(job), ending=each.kind, evidence=each.evidence)
+                await notes.note(attempt.folder, state=State.ENDED)
                 return each
             await heard(each)
     raise AssertionError("a host tells last how a job ended")
@@ -222,10 +233,12 @@ async def keep(receipt: RunReceipt, attempt: Attempt, *, runs: Runs) -> None:
     """Write the receipt of an attempt, unless a newer one has its receipt."""
     async with runs.alone(attempt.folder.run):
         newer = await asyncio.to_thread(runs.receipt, attempt.folder.run)
+        await asyncio.to_thread(write_whole, Path(attempt.folder.receipt), receipt.to_bytes())
         # Somebody else may have collected this one, found it failed, and be further by now.
         if newer is None or newer.attempt <= receipt.attempt:
             await asyncio.to_thread(write_whole, Path(attempt.folder.run.receipt), receipt.to_bytes())
     _done(Step.SEALED, attempt.folder, ending=receipt.ending, why=receipt.why)
+    await notes.note(attempt.folder)
 
 
 async def cancel(folder: AttemptFolder, job: JobId, *, runs: Runs, host: JobHost) -> None:
@@ -248,6 +261,23 @@ async def run(  # noqa: PLR0913 - one per choice of whoever asks
     retries: Retries | None = None,
 ) -> RunReceipt:
     """Do all of it: give the receipt of a run that succeeded, or run it, join it or collect it, and perhaps again."""
+
+    async def lived() -> RunReceipt:
+        return await _lived(request, runs=runs, host=host, place=place, fresh=fresh, heard=heard, retries=retries)
+
+    return await peers.once(request.key, runs, lived)
+
+
+async def _lived(  # noqa: PLR0913 - as above
+    request: RunRequest,
+    *,
+    runs: Runs,
+    host: JobHost,
+    place: Place,
+    fresh: bool,
+    heard: Callable[[Heard], Awaitable[None]],
+    retries: Retries | None,
+) -> RunReceipt:
     receipt: RunReceipt | None = None
     while True:
         staged = await stage(request, runs=runs, host=host, place=place, fresh=fresh and receipt is None)
@@ -306,6 +336,7 @@ async def _ready(attempt: Attempt, *, runs: Runs, host: JobHost) -> None:
         await asyncio.to_thread(keep_code, attempt)
         asked: dict[str, Any] = {"token": folder.token, "place": attempt.place, "at": runs.clock.now().isoformat()}
         asked |= {"key": folder.run.key, "what": attempt.request.what, "since": attempt.since}
+        asked |= {"by": by_whom(), "request": written(attempt.request)}
         content = json.dumps(asked).encode()
         await asyncio.to_thread(write_whole, Path(folder.intent), content)
         _done(Step.INTENDED, folder, place=attempt.place)

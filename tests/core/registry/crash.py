@@ -23,6 +23,7 @@ from sluiceway.core.registry.coalesce import Point
 from sluiceway.core.registry.database import Database, registry_at
 from sluiceway.core.registry.rebuild import check
 from sluiceway.core.registry.reconcile import Reconciler
+from sluiceway.core.remote import local
 from sluiceway.core.runs.host import JobHost
 from sluiceway.core.runs.request import RunRequest
 from sluiceway.core.runs.run import Step
@@ -39,7 +40,7 @@ def asked(here: Here, number: int) -> RunRequest:
 
 def die(here: Here, number: int, point: str) -> None:
     if point == killed.SPAWNED:
-        killed.local._spawn = killed.spawn_and_die  # type: ignore[assignment]
+        local._spawn = killed.spawn_and_die  # type: ignore[assignment]
     log = logging.getLogger("sluiceway")
     log.setLevel(logging.DEBUG)
     log.handlers[:] = [killed.Death(point)]
