@@ -21,11 +21,11 @@ from sluiceway.core.genetics.alleles import NONE, POSITION_SHIFT
 from sluiceway.core.genetics.compiled import compiled
 from sluiceway.core.genetics.match import NO_TYPE, Entries, Reason, type_of
 from sluiceway.core.genetics.rows import Packed, Rows, pack
-from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
-from sluiceway.core.store.durable import write_whole
+from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.store.durable import write_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -88,21 +88,29 @@ def panel_ids(table: VariantTable) -> Ids:
     for file in table.folder.glob("ids-*.npy"):
         if digest_of_file(file) == _digest_in(file):
             return Ids(*np.load(file, mmap_mode="r"))
-    content = io.BytesIO()
-    np.save(content, np.stack(sorted_ids(table.ids())))
-    digest = digest_of_bytes(content.getvalue()).removeprefix("sha256:")
-    file = table.folder / f"ids-{digest}.npy"
-    write_whole(file, content.getvalue())
+    ids = sorted_ids(table.ids())
+    parts: list[bytes | memoryview] = [_header(2, ids.code.size), ids.code.data, ids.entry.data]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    file = table.folder / f"ids-{digest.hexdigest()}.npy"
+    write_parts(file, parts)
     return Ids(*np.load(file, mmap_mode="r"))
 
 
-def sorted_ids(ids: pl.Series) -> Ids:
-    """Sort the ids of a panel's entries, of which one may have several."""
-    each = pl.DataFrame({"id": ids.str.split(_BETWEEN)}).with_row_index("entry").explode("id")
-    code = id_codes(each["id"])
-    named = np.flatnonzero(code)
-    order = named[np.argsort(code[named], kind="stable")]
-    return Ids(code=code[order], entry=each["entry"].to_numpy().astype(np.uint64)[order])
+def sorted_ids(parts: Iterable[pl.Series]) -> Ids:
+    """Sort the ids of a panel's entries, part after part, of which one may have several; only numbers are kept."""
+    codes, entries, first = [], [], 0
+    for ids in parts:
+        each = pl.DataFrame({"id": ids.str.split(_BETWEEN)}).with_row_index("entry", offset=first).explode("id")
+        code = id_codes(each["id"])
+        named = np.flatnonzero(code)
+        codes.append(code[named])
+        entries.append(each["entry"].to_numpy()[named])
+        first += ids.len()
+    code, entry = np.concatenate(codes), np.concatenate(entries)
+    order = np.argsort(code, kind="stable")
+    return Ids(code=code[order], entry=entry[order].astype(np.uint64))
 
 
 def id_codes(ids: pl.Series) -> Codes:
@@ -112,6 +120,13 @@ def id_codes(ids: pl.Series) -> Codes:
     codes: Codes = numbers.fill_null(0).to_numpy().copy()
     codes[is_other.to_numpy()] = [_hash(each) for each in ids.filter(is_other)]
     return codes
+
+
+def _header(*shape: int) -> bytes:
+    """Give what numpy writes before an array of numbers such as these."""
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<u8", "fortran_order": False, "shape": shape})
+    return content.getvalue()
 
 
 def _digest_in(file: Path) -> str:

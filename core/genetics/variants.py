@@ -26,7 +26,7 @@ from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -95,9 +95,11 @@ class VariantTable:
         within = block_of * NAMES_AT_ONCE + np.asarray(rows) % NAMES_AT_ONCE
         return pl.concat(pl.collect_all(read)).select(pl.all().gather(within))
 
-    def ids(self) -> pl.Series:
-        """Give the id of every row, in order."""
-        return pl.read_parquet(self.folder / NAMES, columns=["id"], glob=False)["id"]
+    def ids(self) -> Iterator[pl.Series]:
+        """Give the id of every row, in order, so many at a time."""
+        stored = pl.scan_parquet(self.folder / NAMES, glob=False).select("id")
+        for batch in stored.collect_batches(chunk_size=ROWS_AT_ONCE, lazy=True):
+            yield batch["id"]
 
 
 def prepare(

@@ -53,7 +53,7 @@ def site(position: int, ref: str, *alts: str) -> Site:
 
 def reasons(rows: list[Named], sites: list[tuple[str, Site]], policy: Policy = BY_ID) -> list[Reason]:
     entries = entries_of([each for _, each in sites])
-    ids = sorted_ids(pl.Series([sites[variant][0] for variant in entries.variant], dtype=pl.String))
+    ids = sorted_ids([pl.Series([sites[variant][0] for variant in entries.variant], dtype=pl.String)])
     packed = pack_by_id(table_of(rows), 0, policy, ids=ids, entries=entries)
     found = match(packed.rows, entries, policy)
     told = dict(zip(packed.rows.row.tolist(), found.reason.tolist(), strict=True))
@@ -117,7 +117,7 @@ def test_every_sum_is_that_of_the_slow_scorer_told_ids_for_positions(seed: int) 
         rows.append((dice.choice(names), effect, other if dice.random() < 0.8 else None))
     weights = [dice.uniform(-1, 1) for _ in rows]
     entries = entries_of(sites)
-    ids = sorted_ids(pl.Series([names[variant] for variant in entries.variant]))
+    ids = sorted_ids([pl.Series([names[variant] for variant in entries.variant])])
     packed = pack_by_id(table_of(rows, weights), 0, BY_ID, ids=ids, entries=entries)
     batch = Batch(scores=1, samples=SAMPLES, policy=BY_ID)
     found = score_range(packed.rows, entries, Memory(sites), ploidy=Ploidy.AUTOSOME, batch=batch)
@@ -172,6 +172,13 @@ def test_the_log_says_where_the_panel_has_an_id(prefix: Path, tmp_path: Path) ->
         (1, None, None, None, "not_in_panel"),
         (2, "1", 100, "v0", "flipped"),
     ]
+
+
+def test_ids_of_parts_are_those_of_the_whole() -> None:
+    ids = pl.Series(["rs5", ".", "rs3;rs5", "x", None, "rs1", "rs3"])
+    whole, parts = sorted_ids([ids]), sorted_ids([ids[:3], ids[3:4], ids[4:]])
+    assert [column.tolist() for column in parts] == [column.tolist() for column in whole]
+    assert whole.entry.tolist() == [5, 2, 6, 0, 2, 3]
 
 
 def test_ids_are_written_once_and_anew_where_they_are_damaged(prefix: Path, tmp_path: Path) -> None:
