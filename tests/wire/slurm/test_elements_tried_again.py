@@ -100,8 +100,7 @@ def waits(folder: str, number: int) -> int:
 
 async def test_what_was_decided_before_a_crash_holds_after_it(there: There, slurm: FakeSlurm) -> None:
     """Red on: core/runs/retries.py: `items = {int(item)` -> `items = {-1 - int(item)`."""
-    count = there.folder / "count"
-    asked = mapped(called.third_waits, range(4), str(count))
+    asked = mapped(waits, [7, 8], str(there.folder))
     first = There(there.folder, there.line, there.clock)
 
     async def die(heard: object) -> None:
@@ -109,15 +108,17 @@ async def test_what_was_decided_before_a_crash_holds_after_it(there: There, slur
             raise KeyError(heard.text)
 
     first.hear = die  # type: ignore[method-assign]
-    making = asyncio.create_task(tried(first, asked, memory="200M"))
-    slurm.finish(await until(there.folder / "count.job"), "OUT_OF_MEMORY")
+    making = asyncio.create_task(tried(first, asked, most=1, memory="200M"))
+    slurm.finish(await until(there.folder / "1-7"), "OUT_OF_MEMORY")
     with pytest.raises(KeyError):
         await making
     (kept,) = Path(there.runs.home).glob("runs/*/again.json")
-    assert json.loads(kept.read_text())["items"] == {"2": ["out of memory"]}
-    assert values(await tried(there, asked, memory="200M")) == [0, 10, 20, 30]
+    assert json.loads(kept.read_text())["items"] == {"0": ["out of memory"]}
+    making = asyncio.create_task(tried(there, asked, most=1, memory="200M"))
+    slurm.finish(await until(there.folder / "2-7"), "OUT_OF_MEMORY")
+    assert values(await making) == [RunFailed, 80]
     assert "--mem=400M" in scripts(there)["a2"]
-    assert len(slurm.jobs) == 5
+    assert len(slurm.jobs) == 3
 
 
 async def begun(there: There, slurm: FakeSlurm, **asked: Any) -> asyncio.Task[list[Answer]]:
