@@ -122,6 +122,9 @@ async def test_a_job_is_cancelled_and_its_work_may_tidy_up(cluster: Cluster, wat
 async def test_a_requeued_job_ends_with_its_last_run(
     cluster: Cluster, watcher: Watcher, order: Any, shell: SshShell
 ) -> None:
+    """Red on: core/slurm/watched.py: `self.raw, self.restarts = row.raw, row.restarts` -> `self.raw, self.restarts =
+    row.raw, 0`.
+    """
     spec = order(f'[ -n "$SLURM_RESTART_COUNT" ] || {LONG}; exit 6', requeue=True)
     job = await cluster.submit(spec, FILES)
     await until(watcher, spec, job, JobState.RUNNING)
@@ -200,6 +203,9 @@ async def test_a_second_submit_finds_the_first_job_even_when_it_has_ended(
 async def test_a_controller_that_is_down_neither_loses_nor_doubles_a_job(
     cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster, shell: SshShell
 ) -> None:
+    """Red on: core/slurm/parse.py: `return () if _UNKNOWN_JOB.search(told.stderr) else _silence("squeue", told)`
+    -> `return ()`.
+    """
     running, waiting = order("sleep 3; exit 4"), order("exit 5")
     job = await cluster.submit(running, FILES)
     await until(watcher, running, job, JobState.RUNNING)
