@@ -1,6 +1,6 @@
 """A request as an intent keeps it: so that whoever finds an attempt that nobody waits for can collect it.
 
-What only starting needs, the texts that travel with it, is not kept; nor is enough for what a launcher runs.
+What only starting needs is not kept; nor is enough for what a launcher runs, or what has an environment of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sluiceway.core.environments.runtime import Runtime
 from sluiceway.core.provenance.manifest import Container, Git
 from sluiceway.core.runs.declared import OutputType
 from sluiceway.core.runs.request import Content, RunRequest
-from sluiceway.core.runs.script_code import ScriptCode
+from sluiceway.core.runs.script_code import Module, ScriptCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +30,9 @@ def written(request: RunRequest) -> dict[str, Any]:
     fields["types"] = {name: str(each) for name, each in request.types.items()}
     fields["container"] = None if request.container is None else request.container.model_dump(mode="json")
     fields["runtime"] = None if request.runtime is None else request.runtime.as_json()
-    code = request.code
-    fields["code"] = None if code is None else {"git": code.git.model_dump(mode="json"), "untracked": code.untracked}
-    return {**fields, "title": request.title, "launched": request.launcher is not None}
+    fields["code"] = None if request.code is None else _code(request.code)
+    is_launched = request.launcher is not None or request.runtime is not None
+    return {**fields, "title": request.title, "launched": is_launched}
 
 
 def read(fields: Mapping[str, Any]) -> RunRequest | None:
@@ -49,10 +49,26 @@ def read(fields: Mapping[str, Any]) -> RunRequest | None:
         inputs={name: _content_of(each) for name, each in fields["inputs"].items()},
         types={name: OutputType(each) for name, each in fields["types"].items()},
         container=None if container is None else Container(**container),
-        code=None if code is None else ScriptCode(git=Git(**code["git"]), untracked=tuple(code["untracked"])),
+        code=None if code is None else _code_of(code),
         runtime=None if runtime is None else Runtime.of_json(runtime),
         title=fields["title"],
     )
+
+
+def _code(code: ScriptCode) -> dict[str, Any]:
+    modules = [
+        {"name": each.name, "file": str(each.file), "place": each.place, "content": each.content.decode("latin-1")}
+        for each in code.modules
+    ]
+    return {"git": code.git.model_dump(mode="json"), "untracked": list(code.untracked), "modules": modules}
+
+
+def _code_of(fields: Mapping[str, Any]) -> ScriptCode:
+    modules = (
+        Module(**{**each, "file": Path(each["file"]), "content": each["content"].encode("latin-1")})
+        for each in fields["modules"]
+    )
+    return ScriptCode(git=Git(**fields["git"]), untracked=tuple(fields["untracked"]), modules=tuple(modules))
 
 
 def _content(content: Content) -> dict[str, Any]:
