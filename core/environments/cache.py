@@ -132,30 +132,28 @@ class EnvironmentCache:
     async def _ship(self, wanted: Wanted, token: str, *, has_zstd: bool) -> Kept | None:
         asked = {"name": wanted.name, "key": wanted.key, "token": token}
         async with self._alive(asked):
-            size = 0
             try:
                 packed = await wanted.pack(has_zstd)
-                size = packed.path.stat().st_size
-                tell(log, "environment shipped", name=wanted.name, key=wanted.key, bytes=size)
-                await self._shell.put(packed.path, self._folder / "incoming" / token)
-            except BaseException as error:
-                if isinstance(error, ConnectionLost | CommandTimedOut | errors.Unreachable):
-                    raise
-                free = await asyncio.shield(self._abandon(asked))
-                if isinstance(error, TransferFailed):
-                    reason = _no_room(error.reason, size=size, free=free)
-                    raise self._unusable(wanted.name, f"{reason}; nothing half-written is left") from error
+                await self._send(packed, wanted, token)
+            except (ConnectionLost, CommandTimedOut, errors.Unreachable):
                 raise
-            answer = await self._ask(
-                "install",
-                **asked,
-                digest=packed.digest,
-                form=packed.form,
-                bytes=packed.unpacked,
-                steps=packed.steps,
-                machine=wanted.machine,
-            )
+            except BaseException:
+                await asyncio.shield(self._abandon(asked))
+                raise
+            how: dict[str, Any] = {"digest": packed.digest, "form": packed.form, "bytes": packed.unpacked}
+            answer = await self._ask("install", **asked, **how, steps=packed.steps, machine=wanted.machine)
+        size = await asyncio.to_thread(lambda: packed.path.stat().st_size)
         return _kept(answer, shipped=size) if answer["state"] == "ready" else None
+
+    async def _send(self, packed: Packed, wanted: Wanted, token: str) -> None:
+        size = await asyncio.to_thread(lambda: packed.path.stat().st_size)
+        tell(log, "environment shipped", name=wanted.name, key=wanted.key, bytes=size)
+        try:
+            await self._shell.put(packed.path, self._folder / "incoming" / token)
+        except TransferFailed as error:
+            free = await self._abandon({"name": wanted.name, "key": wanted.key, "token": token})
+            reason = _no_room(error.reason, size=size, free=free)
+            raise self._unusable(wanted.name, f"{reason}; nothing half-written is left") from error
 
     @contextlib.asynccontextmanager
     async def _alive(self, asked: dict[str, str]) -> AsyncIterator[None]:

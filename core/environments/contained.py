@@ -32,28 +32,22 @@ def command(
     record = {"runtime": runtime, "image": container["image"], "digest": container["digest"]}
     if runtime == "none":
         return argv, environment, dict(record, digest=None)
-    options = [_bytes(each) for each in container["run_options"]]
-    mounts = list(_mounts(folder))
     if runtime in _APPTAINER:
-        image = _sif(runtime, container)
-        words = [_bytes(runtime), b"exec", b"--pwd=" + _work(folder)] + mounts + options + [image]
-        return words + argv, environment, record
+        words = [_bytes(runtime), b"exec", b"--pwd=" + _work(folder)] + list(_mounts(folder)) + _options(container)
+        return words + [_sif(runtime, container)] + argv, environment, record
     environment = dict(environment)
-    store = _store(environment) if runtime == "podman" else []
-    client = [_bytes(runtime)] + store
+    client = [_bytes(runtime)] + (_store(environment) if runtime == "podman" else [])
     _load(client, container, environment)
-    words = client + [
-        b"run",
-        b"--rm",
-        b"--pull=never",
-        b"--network=host",
-        b"--entrypoint=",
-        b"--workdir=" + _work(folder),
-    ]
+    words = client + [b"run", b"--rm", b"--pull=never", b"--network=host", b"--entrypoint="]
+    words += [b"--workdir=" + _work(folder)] + list(_mounts(folder))
     if runtime == "docker":
         words.append(b"--user=%d:%d" % (os.getuid(), os.getgid()))
-    words += mounts + list(_variables(folder, container, environment)) + options
+    words += list(_variables(folder, container, environment)) + _options(container)
     return words + [_bytes(container["digest"])] + argv, environment, record
+
+
+def _options(container: Dict[str, Any]) -> List[bytes]:
+    return [_bytes(each) for each in container["run_options"]]
 
 
 def chosen(asked: str) -> str:

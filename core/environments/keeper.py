@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Set
 
 if __name__ != "__main__":
     from sluiceway.core.environments.tree import (
@@ -180,21 +180,27 @@ def gc(wish: Dict[str, Any]) -> Dict[str, Any]:
         is_much = wish["most_bytes"] is not None and left > wish["most_bytes"]
         if not (is_old or is_much):
             continue
-        entry = Entry(wish["folder"], each["key"])
-        if each["key"] in needed:
-            kept[each["key"]] = "a run that has not ended may need it"
-            continue
-        with entry.locked(wait=False) as is_mine:
-            if not is_mine:
-                kept[each["key"]] = "it is being made"
-                continue
-            if not wish["dry_run"]:
-                entry.remove()
-        gone.append(each["key"])
-        left -= each["bytes"]
+        stays = _stays(Entry(wish["folder"], each["key"]), needed, dry_run=wish["dry_run"])
+        if stays:
+            kept[each["key"]] = stays
+        else:
+            gone.append(each["key"])
+            left -= each["bytes"]
     if not wish["dry_run"]:
         _sweep(wish["folder"], now - wish["older_seconds"])
     return {"gone": gone, "kept": kept, "bytes": left}
+
+
+def _stays(entry: Entry, needed: Set[str], *, dry_run: bool) -> str:
+    """Remove an environment, or say why it stays."""
+    if entry.key in needed:
+        return "a run that has not ended may need it"
+    with entry.locked(wait=False) as is_mine:
+        if not is_mine:
+            return "it is being made"
+        if not dry_run:
+            entry.remove()
+    return ""
 
 
 def _installed(entry: Entry, wish: Dict[str, Any]) -> Dict[str, Any]:
@@ -206,19 +212,7 @@ def _installed(entry: Entry, wish: Dict[str, Any]) -> Dict[str, Any]:
     staged = os.path.join(entry.folder, ".%s.%s" % (entry.key, wish["token"]))
     try:
         os.mkdir(staged, 0o755)
-        try:
-            unpack(archive, staged, wish["form"])
-        except Trouble as error:
-            # tar says so in many ways.
-            if _free(entry.folder) < _FULL:
-                raise OSError(errno.ENOSPC, str(error)) from error
-            raise
-        machines = machines_in(staged)
-        if wish["machine"] and machines and wish["machine"] not in machines:
-            raise Trouble(
-                "it holds programs for %s, and the nodes that were asked for are %s"
-                % (", ".join(machines), wish["machine"])
-            )
+        machines = _unpacked(archive, staged, wish)
         # What is left of one that was killed here; who holds the lock may.
         remove(entry.tree)
         os.rename(staged, entry.tree)
@@ -229,12 +223,29 @@ def _installed(entry: Entry, wish: Dict[str, Any]) -> Dict[str, Any]:
         run([each.replace("@tree@", entry.tree) for each in argv], entry.tree)
     if os.path.exists(os.path.join(entry.tree, "bin", "conda-unpack")):
         run([os.path.join(entry.tree, "bin", "conda-unpack")], entry.tree)
-    sealed = {
-        "name": wish["name"],
-        "digest": wish["digest"],
-        "machines": machines,
-        "files": list(every_file(entry.tree)),
-    }
+    return _sealed(entry, wish, machines)
+
+
+def _unpacked(archive: str, staged: str, wish: Dict[str, Any]) -> List[str]:
+    """Unpack into a folder, and give the architectures of what is in it."""
+    try:
+        unpack(archive, staged, wish["form"])
+    except Trouble as error:
+        # tar says so in many ways.
+        if _free(staged) < _FULL:
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise
+    machines = machines_in(staged)
+    if wish["machine"] and machines and wish["machine"] not in machines:
+        found = ", ".join(machines)
+        raise Trouble("it holds programs for %s, and the nodes that were asked for are %s" % (found, wish["machine"]))
+    return machines
+
+
+def _sealed(entry: Entry, wish: Dict[str, Any], machines: List[str]) -> Dict[str, Any]:
+    """Write down what is there, last, when all of it is on the disk."""
+    files = list(every_file(entry.tree))
+    sealed = {"name": wish["name"], "digest": wish["digest"], "machines": machines, "files": files}
     protect(entry.tree)
     with contextlib.suppress(OSError):
         subprocess.call(["sync", "-f", entry.tree], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

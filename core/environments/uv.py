@@ -10,10 +10,10 @@ import asyncio
 import re
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.core.environments.cache import Packed
 from sluiceway.core.environments.workshop import Workshop, this_machine
 from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
 from sluiceway.core.provenance.digest import digest_of_bytes
@@ -21,6 +21,7 @@ from sluiceway.core.provenance.digest import digest_of_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sluiceway.core.environments.cache import Packed
     from sluiceway.core.environments.environment import Uv
 
 _PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[^]]*\])?\s*(===?\s*[^\s*;]+|@\s*\S+)\s*(;.*|--hash=.*)*")
@@ -76,29 +77,29 @@ async def pack_wheels(kind: Uv, *, name: str, zstd: bool, workshop: Workshop, fo
     """Gather wheels and uv itself, which installs them there without any network."""
     tree = folder / "tree"
     await asyncio.to_thread((tree / "wheels").mkdir, parents=True)
-    listed = tree / "requirements.txt"
-    if kind.project is None:
-        source = await asyncio.to_thread(_whole_path, kind)
-        await asyncio.to_thread(listed.write_text, _without_options(await asyncio.to_thread(source.read_text)))
-    else:
-        source = kind.project.absolute()
-        export = ["uv", "export", "-q", "--project", str(source), "--no-header", "--no-emit-project"]
-        export += [*_chosen(kind), "-o", str(listed)]
-        await workshop.run(name, *export)
-    asked = source if kind.project is None else listed
+    asked = await _listed(kind, tree / "requirements.txt", name, workshop)
     pip = next((each for each in ("pip3", "pip") if shutil.which(each)), "pip")
     gather = [pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
     python = await python_of(kind, name=name, workshop=workshop)
     # pip would gather for the Python that it runs in itself.
     gather += ["--python-version", python] if python[0].isdecimal() else []
-    inside = str(source.parent if kind.project is None else source)
+    inside = str(kind.project.absolute() if kind.project else asked.parent)
     await workshop.run(name, "env", "-C", inside, *gather, "--dest", str(tree / "wheels"), "-r", str(asked))
     await asyncio.to_thread(shutil.copy2, str(shutil.which("uv")), tree / "uv")
     packed = await workshop.pack(name, tree, folder, zstd=zstd)
     await asyncio.to_thread(shutil.rmtree, tree)
-    return Packed(
-        path=packed.path, digest=packed.digest, form=packed.form, unpacked=3 * packed.unpacked, steps=_installing(kind)
-    )
+    return replace(packed, unpacked=3 * packed.unpacked, steps=_installing(kind))
+
+
+async def _listed(kind: Uv, listed: Path, name: str, workshop: Workshop) -> Path:
+    """Write what is to be installed there, and give the file that says where it comes from as well."""
+    if kind.project is None:
+        source = await asyncio.to_thread(_whole_path, kind)
+        await asyncio.to_thread(listed.write_text, _without_options(await asyncio.to_thread(source.read_text)))
+        return source
+    export = ["uv", "export", "-q", "--project", str(kind.project.absolute()), "--no-header", "--no-emit-project"]
+    await workshop.run(name, *export, *_chosen(kind), "-o", str(listed))
+    return listed
 
 
 def _installing(kind: Uv) -> tuple[tuple[str, ...], ...]:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import struct
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,15 +84,28 @@ async def test_a_job_without_a_network_runs_in_what_was_shipped(there: There) ->
     assert (entry["name"], entry["standing"]) == ("mine", "ok")
 
 
-async def test_two_homes_that_race_for_a_cold_environment_ship_it_once(there: There, shell: SshShell) -> None:
-    made = await packages(there)
-    access = await there.access()
-    cache = provision.cache_at(access)
-    both = await asyncio.gather(*(provision.at_cluster(made, access, None) for _ in range(2)))
-    assert both[0] == both[1]
-    assert len(await cache.entries()) == 1
-    receipts = await asyncio.gather(*(ran(there, made, "python", "-c", SHOW) for _ in range(2)))
-    assert {each.stdout.read_text().split()[0] for each in receipts} == {"shipped"}
+async def test_two_homes_that_race_for_a_cold_environment_ship_it_once(there: There, user: User) -> None:
+    """Each is a process with a home and a cache of its own, and builds what it does not find."""
+    file = requirements(there.folder, f"WORD = 'shipped'  # {secrets.token_hex(8)}\n")
+    file.write_text(f"{file.read_text()}# {secrets.token_hex(8)}\n")
+    table = f'[environments.packages]\nkind = "uv"\nrequirements = "{file}"\npython = "{PYTHON}"\n'
+    text = (there.folder / "home" / "clusters.toml").read_text() + table
+    pushes = []
+    for name in ("one", "two"):
+        (there.folder / name).mkdir()
+        (there.folder / name / "clusters.toml").write_text(text)
+        own = {"SLUICEWAY_HOME": str(there.folder / name), "SLUICEWAY_CACHE_DIR": str(there.folder / name / "cache")}
+        command = [str(Path(sys.executable).with_name("sluiceway")), "env", "push", "packages", "--on", PLACE.name]
+        pushes.append(
+            await asyncio.create_subprocess_exec(
+                *command, env={**os.environ, **own}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+        )
+    answers = await asyncio.gather(*(each.communicate() for each in pushes))
+    assert [each.returncode for each in pushes] == [0, 0], answers
+    assert answers[0][0] == answers[1][0]
+    assert sum(b"environment shipped" in said for _, said in answers) == 1
+    assert [each["standing"] for each in await entries(there)] == ["ok"]
 
 
 async def test_a_job_that_finds_its_environment_gone_says_so_and_the_next_attempt_runs(there: There) -> None:

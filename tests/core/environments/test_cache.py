@@ -170,7 +170,7 @@ async def test_what_arrives_otherwise_than_it_was_sent_is_refused(bench: Bench, 
 
 @pytest.mark.parametrize("fails", ["pack", "steps", "unpack"])
 async def test_what_fails_leaves_nothing_half_made_and_nobody_waiting(bench: Bench, file: Path, fails: str) -> None:
-    """Red on: core/environments/keeper.py: `entry.remove() return` -> `return`."""
+    """Red on: core/environments/keeper.py: `entry.remove() return {` -> `return {`."""
     wanted = bench.wanted(file)
 
     async def pack(has_zstd: bool) -> Packed:
@@ -232,7 +232,7 @@ async def test_environments_go_by_age_and_by_size(bench: Bench, file: Path) -> N
 
 @pytest.mark.parametrize(("left", "goes"), [((), False), (("outcome.json",), True), (("cancelled.json",), True)])
 async def test_one_that_a_run_may_need_yet_stays(bench: Bench, file: Path, left: tuple[str, ...], goes: bool) -> None:
-    """Red on: core/environments/keeper.py: `if each["key"] in needed:` -> `if False:`."""
+    """Red on: core/environments/keeper.py: `if entry.key in needed:` -> `if False:`."""
     kept = await bench.cache().provide(bench.wanted(file))
     attempt = bench.folder / "runs" / "key" / "a1"
     attempt.mkdir(parents=True)
