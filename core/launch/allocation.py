@@ -32,12 +32,18 @@ def nodes(local: int = 1) -> List[Node]:
     """Give the nodes of this job, this one first; without a job, this machine as so many nodes."""
     if "SLURM_JOB_ID" not in os.environ:
         return [Node("local%d" % (number + 1), "127.0.0.1", is_here=True) for number in range(local)]
-    listed = os.environ["SLURM_JOB_NODELIST"]
+    listed = _listed(os.environ["SLURM_JOB_ID"])
     names = printed(["scontrol", "show", "hostnames", listed]).split()
     here = os.environ.get("SLURMD_NODENAME", names[0])
     known = dict(re.findall(r"NodeName=(\S+).*? NodeAddr=(\S+)", printed(["scontrol", "-o", "show", "node", listed])))
     found = [Node(name, address_of(known.get(name, name)), is_here=name == here) for name in names]
     return sorted(found, key=lambda node: not node.is_here)
+
+
+def _listed(job: str) -> str:
+    # A step that was started from outside of the job is told of its own nodes alone.
+    found = re.search(r" NodeList=(\S+)", printed(["scontrol", "-o", "show", "job", job]))
+    return found.group(1) if found else os.environ["SLURM_JOB_NODELIST"]
 
 
 def address_of(name: str) -> str:

@@ -2,7 +2,7 @@
 
 It is started as `python3 -I holder.py ORDER` on the node, by srun or as a child; ORDER is a JSON text. It prints one
 line of JSON, the facts of this node, and then runs what it was told until that ends, until it is told to end itself, or
-until its standard input closes: whoever holds that open may have been killed, and nothing is to outlive them.
+until its standard input says so, or closes: whoever held that open was killed then, and nothing is to outlive them.
 
 Words of the form {cpus}, {memory}, {gpus}, {node}, {tmp} and {port0} stand for what there is on this node. It needs
 Python 3.6 and nothing else, like jobside.
@@ -26,7 +26,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Set, 
 _FIRST_PORT, _LAST_PORT, _BLOCK = 20000, 32000, 50
 _LONGEST_FOLDER = 40
 _PAUSE_SECONDS, _SYNC_SECONDS, _KILL_SECONDS = 0.2, 5.0, 5.0
-_SHORT_GRACE_SECONDS = 1.0
+_SHORT_GRACE_SECONDS = 0.0
 _SUBREAPER = 36
 _MEBIBYTE = 1 << 20
 _NO_PORTS, _NOT_FOUND, _BY_SIGNAL = 73, 127, 128
@@ -97,8 +97,9 @@ class Holder:
             if status is not None:
                 return os.WEXITSTATUS(status) if os.WIFEXITED(status) else _BY_SIGNAL + os.WTERMSIG(status)
             ready, _, _ = select.select([0], [], [], _PAUSE_SECONDS)
-            if ready and not os.read(0, _BLOCK):
-                self._is_over = True
+            if ready:
+                # Whoever says nothing was killed, and Slurm is about to do the same to us.
+                self._is_over, self._is_in_a_hurry = True, not os.read(0, _BLOCK)
             if time.monotonic() - self._synced_at > _SYNC_SECONDS:
                 self._sync(folder)
         return 0

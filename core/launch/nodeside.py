@@ -27,7 +27,7 @@ else:
     from allocation import Node, for_srun, nodes, share, step
     from children import FORWARDED, LOST, Failed, complain, end_like, spawn
 
-ENGINE, CONNECTION = "engine", "connection.json"
+ENGINE, CONNECTION, OVER = "engine", "connection.json", b"over\n"
 _GRACE_SECONDS, _SPARE_SECONDS, _PAUSE_SECONDS = 5.0, 10.0, 0.1
 _TAIL_BYTES, _TAIL_LINES, _PIECE = 1 << 14, 30, 1 << 16
 
@@ -197,6 +197,9 @@ class Engine:
         """End the payload and all parts, these by closing what they hold on to; only then by their numbers."""
         self._end_payload()
         for part in self._parts:
+            # It has its grace; one whose pipe just closes has none.
+            with contextlib.suppress(OSError):
+                os.write(part.held, OVER)
             os.close(part.held)
         for number, seconds in (
             (0, _GRACE_SECONDS + _SPARE_SECONDS),

@@ -117,7 +117,7 @@ def test_a_payload_that_is_killed_is_known_to_have_been_killed(toy: Toy) -> None
 
 
 def test_nothing_outlives_a_launcher_that_is_killed(toy: Toy) -> None:
-    """Red on: core/launch/holder.py: `if ready and not os.read(0, _BLOCK):` -> `if False:`."""
+    """Red on: core/launch/holder.py: `if ready:` -> `if False:`."""
     begun = toy.start("sh", "-c", f"touch {toy.folder}/ready; sleep 600")
     until((toy.folder / "ready").exists)
     assert len(toy.living) >= 7
