@@ -248,7 +248,9 @@ class Client:
                 pause = next(pauses, None)
                 if pause is None or (wait is not None and wait > self.manners.longest_wait):
                     raise _failed(url, tries, _said(trouble)) from trouble
-                tell(log, "asked again", level=logging.DEBUG, url=url, tries=tries, reason=_said(trouble))
+                # Twice may be chance; from then on somebody wonders why nothing happens.
+                level = logging.DEBUG if tries < 3 else logging.INFO
+                tell(log, "asked again", level=level, url=url, tries=tries, reason=_said(trouble))
             await self._clock.sleep(max(pause, wait or timedelta()))
 
 
