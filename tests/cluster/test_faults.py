@@ -53,8 +53,8 @@ async def states(there: There, request: RunRequest, n_jobs: int) -> list[str]:
 async def test_a_login_node_that_is_cut_off_at_submit_await_and_collect_costs_nothing_but_time(
     there: There, devcluster: Devcluster, seconds: int
 ) -> None:
-    """Red on: core/runs/transfer.py: `except (ConnectionLost, CommandTimedOut, errors.Unreachable) as error: tell` ->
-    `except errors.TransferFailed as error: tell`.
+    """Red on: core/remote/ssh.py: `if self._connection is not None and not self._connection.is_closed():` -> `if
+    self._connection is not None:`.
     """
     request = there.request("echo began; sleep 1; head -c 600000 /dev/zero >made.bin; echo done", outputs=("made.bin",))
     cuts = AtSteps((Step.INTENDED, Step.SUBMITTED, Step.ENDED), lambda: cut_off(devcluster, seconds))
