@@ -75,7 +75,7 @@ class Launched:
 
     def request(self, text: str, launcher: Any = None, **variables: str) -> RunRequest:
         path = f"{self.python.parent}:/usr/bin:/bin"
-        script = f"exec python3 - <<'END'\n{text}\nEND\n" if "import" in text else text
+        script = f"exec python3 - <<'END'\n{text}\nEND\n" if "\nimport " in text else text
         # Requests that are made at once have a script each.
         folder = self.there.folder / secrets.token_hex(4)
         folder.mkdir()
@@ -175,12 +175,14 @@ async def test_a_worker_that_is_killed_changes_no_result_and_a_node_that_leaves_
 
 @pytest.mark.nightly
 async def test_a_worker_that_is_killed_is_started_again_by_its_nanny(launched: Launched) -> None:
+    """Red on: core/launch/dask_side.py: `"--nanny" if options` -> `"--no-nanny" if options`."""
     request = launched.request(SUM, EACH="0.1")
     running = asyncio.create_task(launched.there.run(request, nodes=2, cpus=1, memory="900M", time="5m"))
     await launched.there.until("begun")
     await asyncio.sleep(1)
     *_, last = launched.connection(request)["nodes"]
     children = Path(f"/proc/{last['pid']}/task/{last['pid']}/children").read_text().split()
+    assert children
     for each in children:
         os.kill(int(each), signal.SIGKILL)
     receipt = await running
@@ -206,9 +208,9 @@ async def test_a_run_that_is_cancelled_leaves_no_process(launched: Launched) -> 
     running = asyncio.create_task(launched.there.run(request, nodes=3, memory="900M", time="5m"))
     await launched.there.until("begun")
     assert len(launched.living(request)) > 6
-    program = Path(sys.executable).with_name("sluiceway")
+    program = str(Path(sys.executable).with_name("sluiceway"))
     name = runs_here().folder(request.key).run_id
-    await asyncio.to_thread(subprocess.run, [program, "cancel", name], check=True, capture_output=True)
+    await asyncio.to_thread(lambda: subprocess.run([program, "cancel", name], check=True, capture_output=True))
     assert (await running).ending is EndingKind.CANCELLED
     await launched.left_nothing(request)
     assert "Worker" in (launched.attempt(request) / "engine/scheduler.log").read_text()
@@ -252,6 +254,7 @@ async def test_two_jobs_on_one_node_at_once_have_a_cluster_each(launched: Launch
 
 @pytest.mark.nightly
 async def test_nothing_outlives_a_launcher_that_is_killed_on_its_node(launched: Launched) -> None:
+    """Red on: core/launch/holder.py: `shutil.rmtree(folder, ignore_errors=True)` -> `pass`."""
     request = launched.request(SUM, EACH="10")
     running = asyncio.create_task(launched.there.run(request, nodes=3, memory="900M", time="5m"))
     await launched.there.until("begun")
@@ -263,10 +266,11 @@ async def test_nothing_outlives_a_launcher_that_is_killed_on_its_node(launched: 
 
 @pytest.mark.nightly
 async def test_a_dashboard_on_a_node_is_opened_from_here_until_somebody_has_seen_enough(launched: Launched) -> None:
+    """Red on: core/launch/opened.py: `netloc=f"{host}:{port}"` -> `netloc=parts.netloc`."""
     request = launched.request(SUM, EACH="0.1")
     running = asyncio.create_task(launched.there.run(request, nodes=2, memory="900M", time="5m"))
     await launched.there.until("begun")
-    program, name = Path(sys.executable).with_name("sluiceway"), runs_here().folder(request.key).run_id
+    program, name = str(Path(sys.executable).with_name("sluiceway")), runs_here().folder(request.key).run_id
     words = [program, "jobs", "open", name]
     opened = await asyncio.to_thread(lambda: subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
     assert opened.stdout is not None
@@ -354,7 +358,7 @@ def test_workers_come_as_jobs_while_there_is_work_and_go_when_there_is_none(
         dask_client(found.address, name="west") as client,
     ):
         assert found.address.startswith("tcp://127.0.0.1:")
-        work = client.map(lambda n: (time.sleep(1), n)[1], range(60), pure=False)
+        work = client.map(lambda n: (time.sleep(1), n)[1], range(60), pure=False)  # type: ignore[func-returns-value]
         until(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 3)
         (limits,) = {tuple(each.split()) for each in jobs("%C %m")}
         assert limits == ("2", "700M")

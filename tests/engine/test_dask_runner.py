@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import Any
 
 import pytest
 from prefect import flow, task
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
 
 from sluiceway.tasks.launch import start_dask
 
@@ -26,7 +27,7 @@ def nodes() -> list[str]:
 @flow
 async def started() -> list[str]:
     async with await start_dask("local", python=sys.executable, nodes=2, threads=1) as dask:
-        runner = DaskTaskRunner(address=dask.address)
+        runner: Any = DaskTaskRunner(address=dask.address)
         return await asyncio.to_thread(nodes.with_options(task_runner=runner))
 
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -46,8 +47,10 @@ def staged(home: Path, **asked: Any) -> AttemptFolder:
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Toy:
-    return Toy(folder=tmp_path)
+def toy(tmp_path: Path) -> Iterator[Toy]:
+    made = Toy(folder=tmp_path)
+    yield made
+    made.end()
 
 
 def until(found: Any, seconds: float = 20) -> None:
@@ -102,6 +105,7 @@ def test_an_engine_that_is_not_ready_in_time_says_what_is_missing(toy: Toy) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_reaches_the_payload_and_not_the_engine(toy: Toy, number: signal.Signals) -> None:
+    """Red on: core/launch/nodeside.py: `if self._payload: self._signal(number)` -> `if self._payload: pass`."""
     name = number.name.removeprefix("SIG")
     script = f"cd {toy.folder}; {WAIT.format(name).replace('>>heard', '>>heard; exit 5')}"
     begun = toy.start("sh", "-c", script)

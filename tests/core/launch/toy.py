@@ -40,7 +40,7 @@ class Toy:
     """A folder with the programs, like an attempt's."""
 
     folder: Path
-    options: dict[str, Any] = field(default_factory=dict)
+    begun: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.folder / "launch").mkdir()
@@ -54,9 +54,17 @@ class Toy:
         own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         own |= {name: str(self.folder / file) for name, file in (("CONTEXT", "context.json"), ("MESSAGES", "told"))}
         own |= {f"SLUICEWAY_{name}": own.pop(name) for name in ("CONTEXT", "MESSAGES")}
-        return subprocess.Popen(
+        begun = subprocess.Popen(
             words, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
+        self.begun.append(begun)
+        return begun
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever the test has found."""
+        for each in self.begun:
+            each.kill()
+            each.wait()
 
     def run(self, *payload: str, **options: Any) -> subprocess.CompletedProcess[str]:
         begun = self.start(*payload, **options)
