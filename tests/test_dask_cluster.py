@@ -1,0 +1,59 @@
+"""What dask-jobqueue is told to ask of Slurm: what the cluster's settings say, once each, whatever is in it."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from sluiceway.core.errors import PlaceUnusable
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.remote.local import LocalShell
+from sluiceway.core.runs.access import Access
+from sluiceway.core.runs.clusters import ClusterSettings
+from sluiceway.core.slurm.cluster import Cluster
+from sluiceway.core.slurm.watcher import Watcher
+from sluiceway.tasks.dask_cluster import order_for
+
+FOLDER = PurePosixPath("/scratch/a b/dask/0a")
+
+
+def order(**settings: Any) -> dict[str, Any]:
+    shell, clock = LocalShell(), SystemClock()
+    access = Access(
+        settings=ClusterSettings(**settings),
+        shell=shell,
+        clock=clock,
+        cluster=Cluster(shell, clock),
+        watcher=Watcher(shell, clock),
+        base=PurePosixPath("/scratch/a b"),
+    )
+    return order_for(access, FOLDER, most=4)
+
+
+def test_a_worker_asks_for_what_the_settings_say_and_offers_it() -> None:
+    wish = {"cpus": 2, "memory": "3G", "gpus": "a100:2", "time": "1h", "partition": "long", "account": "mine"}
+    told = order(resources=wish, python="/opt/my python", dask_interface="ib0")
+    cluster = told["cluster"]
+    assert cluster["job_extra_directives"] == [
+        '"--ntasks=1"', '"--cpus-per-task=2"', '"--mem=3072M"', '"--gpus=a100:2"', '"--time=0-01:00:00"',
+        '"--partition=long"', '"--account=mine"', '"--output=/scratch/a b/dask/0a/worker-%J.txt"',
+    ]  # fmt: skip
+    assert cluster["worker_extra_args"] == ["--resources", f"cpus=2,memory={3 << 30},gpus=2"]
+    assert (cluster["cores"], cluster["memory"], cluster["python"]) == (2, "3072 MiB", "'/opt/my python'")
+    assert (cluster["interface"], told["adapt"]) == ("ib0", {"minimum_jobs": 1, "maximum_jobs": 4})
+
+
+def test_memory_for_each_cpu_adds_up() -> None:
+    assert order(resources={"cpus": 3, "memory_per_cpu": "500M"})["cluster"]["memory"] == "1500 MiB"
+
+
+def test_a_worker_of_unknown_memory_is_refused() -> None:
+    with pytest.raises(PlaceUnusable, match="give the cluster's settings `resources` a memory"):
+        order(resources={"cpus": 3})
+
+
+def test_an_option_with_quotes_and_backslashes_reaches_sbatch_as_it_is() -> None:
+    wish = {"memory": "1G", "constraint": 'a"b\\c'}
+    assert '"--constraint=a\\"b\\\\c"' in order(resources=wish)["cluster"]["job_extra_directives"]
