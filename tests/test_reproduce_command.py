@@ -106,11 +106,15 @@ def test_an_export_verifies_itself(run: Run, made: Path, user: User, target: str
 
 def test_an_export_holds_the_script_and_its_modules(run: Run, user: User) -> None:
     user.write("helper.py", "WORD = 'x'\n")
-    user.write("script.py", "#!/usr/bin/env python3\nimport helper\nopen('x', 'w').write(helper.WORD)\n")
+    (user.folder / "package").mkdir()
+    user.write("package/__init__.py", "")
+    user.write("script.py", "#!/usr/bin/env python3\nimport helper, package\nopen('x', 'w').write(helper.WORD)\n")
     assert run("run", "script.py", "--output", "x", "--out", "made")[0] == 0
     assert run("export", "made", "--to", "crate")[0] == 0
-    assert sorted(each.name for each in (user.folder / "crate" / "code" / "made").iterdir()) == [
+    code = user.folder / "crate" / "code" / "made"
+    assert sorted(each.relative_to(code).as_posix() for each in code.rglob("*.py")) == [
         "helper.py",
+        "package/__init__.py",
         "script.py",
     ]
     (user.folder / "crate" / "code" / "made" / "helper.py").write_text("WORD = 'y'\n")

@@ -20,6 +20,7 @@ from sluiceway.core.provenance import crate_verify
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.crate_metadata import Crate, Exported, metadata_of
 from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
+from sluiceway.core.provenance.inputs import place_of_module
 from sluiceway.core.provenance.key import canonical_json
 from sluiceway.core.provenance.reproduce import leaves
 from sluiceway.core.provenance.seal import NOT_CONTENT
@@ -170,7 +171,7 @@ def _code(exported: Exported) -> Iterator[tuple[str, Path]]:
             continue
         file = place_of_input(exported.source, each.path)
         if file.is_file() and each.digest == digest_of_tree(file):
-            inside = file.name if each.role == "script" else f"{str(each.name).replace('.', '/')}.py"
+            inside = file.name if each.role == "script" else place_of_module(str(each.name), file)
             if not leaves(inside):
                 yield f"{_CODE}/{exported.name.partition('/')[2]}/{inside}", file
 

@@ -68,6 +68,17 @@ def path_seen(file: Path, folder: Path | None) -> str | None:
     return None
 
 
+def place_of_module(name: str, file: Path) -> str:
+    """Give a module's place below the folder that it is imported from.
+
+    >>> from pathlib import Path
+    >>> [place_of_module("a.b", Path("x", each)) for each in ("b.py", "__init__.py")]
+    ['a/b.py', 'a/b/__init__.py']
+    """
+    bare = name.replace(".", "/")
+    return f"{bare}/__init__.py" if file.name == "__init__.py" else f"{bare}.py"
+
+
 def origin_of(file: Path) -> str | None:
     """Give the address that a file came from, where whoever brought it wrote that down: in a note or an attribute."""
     url = _noted(file) or _kept(file) or _attribute(file)

@@ -19,6 +19,7 @@ from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.policy import Policy
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.inputs import place_of_module
 from sluiceway.core.provenance.reproduce import Comparison, Likeness, Made, compare, leaves
 from sluiceway.core.provenance.tree import Looking, digest_of_leaf, listing
 from sluiceway.core.provenance.verify import place_of_input
@@ -200,9 +201,8 @@ def _module(recorded: Input, file: Path) -> Module:
     name = str(recorded.name)
     if not all(each.isidentifier() for each in name.split(".")):
         raise NotReproducible(path=file, reason=f"{name!r} is no name of a module")
-    parts = Path(*name.split("."))
-    place = parts / "__init__.py" if Path(recorded.path or file).name == "__init__.py" else parts.with_suffix(".py")
-    return Module(name=name, file=file, place=place.as_posix(), content=file.read_bytes())
+    place = place_of_module(name, Path(recorded.path or file))
+    return Module(name=name, file=file, place=place, content=file.read_bytes())
 
 
 def _found(recorded: Input, output: Path, attempt: Path | None) -> Path:
