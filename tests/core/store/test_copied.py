@@ -24,6 +24,10 @@ from tests.core.runs.here import Here
 from tests.core.store.kept import tree
 
 
+def copy(home: Path, there: Path) -> None:
+    subprocess.run(["cp", "-a", home, there], check=True)
+
+
 async def test_a_copied_home_verifies_and_its_registry_knows_its_artifacts_again(user: User) -> None:
     """Red on: core/registry/rebuild.py: `for each in kept_in(runs.home, runs.clock)` -> `for each in ()`."""
     user.export("SLUICEWAY_HOME", str(user.folder / "home"))
@@ -40,7 +44,7 @@ async def test_a_copied_home_verifies_and_its_registry_knows_its_artifacts_again
     assert (await here.run(here.request(text, **declaring(["s/*/DONE:marker"])))).succeeded
 
     there = user.folder / "elsewhere"
-    await asyncio.to_thread(subprocess.run, ["cp", "-a", user.folder / "home", there], check=True)
+    await asyncio.to_thread(copy, user.folder / "home", there)
     shutil.rmtree(user.folder / "home")
     user.export("SLUICEWAY_HOME", str(there))
     (there / "registry.sqlite").unlink(missing_ok=True)
