@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sluiceway.core.environments import provision
-from sluiceway.core.environments.environment import environment_of
+from sluiceway.core.environments.container import reference_of
+from sluiceway.core.environments.environment import Container, environment_of
 from sluiceway.core.environments.runtime import Runtime, runtime_of
 from sluiceway.core.errors import EnvironmentUnusable
 from sluiceway.core.remote.shell import Command
@@ -32,6 +33,8 @@ from tests.conftest import ROOT, Missing, User
 from tests.core.environments.made import requirements
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sluiceway.core.remote.ssh import SshShell
 
 __all__ = ["there"]
@@ -200,7 +203,7 @@ async def test_modules_are_those_of_the_node(there: There, shell: SshShell, miss
 
 
 @pytest.fixture
-def image(there: There, missing: Missing) -> Path:
+def image(there: There, missing: Missing) -> Iterator[Path]:
     """The recipe of a small image."""
     if shutil.which("podman") is None or not Path("/bin/busybox").exists():
         missing.part("container", why="podman or busybox is not installed", get="make test, as root or with sudo")
@@ -209,7 +212,9 @@ def image(there: There, missing: Missing) -> Path:
     shutil.copy("/bin/busybox", folder / "busybox")
     copies = "".join(f"COPY busybox /bin/{name}\n" for name in ("busybox", "sh", "cat", "printf", "id"))
     (folder / "Containerfile").write_text(f"FROM scratch\n{copies}")
-    return folder / "Containerfile"
+    yield folder / "Containerfile"
+    kind = Container(containerfile=folder / "Containerfile", build_options=BUILD)
+    as_root("podman", "rmi", "--force", reference_of(kind, name="mine"))
 
 
 @pytest.mark.timeout(300)

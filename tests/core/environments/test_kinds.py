@@ -82,6 +82,17 @@ async def test_a_payload_runs_in_what_a_lock_says(here: Here) -> None:
     assert made.identity["lock"] == digest_of_file(folder / "uv.lock")
 
 
+@pytest.mark.nightly
+async def test_wheels_of_a_lock_are_installed_there_by_their_hashes(here: Here, user: User) -> None:
+    if not (shutil.which("pip3") or shutil.which("pip")):
+        pytest.skip("gathering wheels needs pip")
+    folder = project(here.folder / "project")
+    user.export("PIP_NO_INDEX", "1")
+    user.export("PIP_FIND_LINKS", str(folder / "wheels"))
+    made = await runtime(kind="uv", project=folder, python=PYTHON, ship="wheels")
+    assert (await printed(here, made, "python", "-c", SHOW)).startswith("shipped ")
+
+
 async def test_sluiceway_and_the_project_are_not_on_the_payloads_path(here: Here) -> None:
     made = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON)
     tried = "import importlib.util as u; print(u.find_spec('sluiceway'), u.find_spec('mine'))"
