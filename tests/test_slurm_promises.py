@@ -105,7 +105,8 @@ BROKEN_FOR_REAL = {
     "connection cut for a minute at each step": """
         runs: a_connection_that_dies_under_a_run_costs_nothing_but_time
         runs: a_server_that_stands_still_for_some_seconds_is_waited_for
-        faults: a_login_node_that_is_cut_off_at_submit_await_and_collect_costs_nothing_but_time""",
+        faults: a_login_node_that_is_cut_off_at_submit_await_and_collect_costs_nothing_but_time
+        faults: a_login_node_that_is_cut_off_for_a_minute_at_each_step_is_waited_for""",
     "node killed": """
         jobs: a_node_that_fails_is_told_as_such
         faults: a_node_daemon_that_is_killed_and_comes_back_leaves_its_job_alone

@@ -48,14 +48,24 @@ async def states(there: There, request: RunRequest, n_jobs: int) -> list[str]:
     return [each.partition("|")[2] for each in found]
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=NIGHTLY)])
 async def test_a_login_node_that_is_cut_off_at_submit_await_and_collect_costs_nothing_but_time(
-    there: There, devcluster: Devcluster, seconds: int
+    there: There, devcluster: Devcluster
 ) -> None:
     """Red on: core/remote/ssh.py: `if self._connection is not None and not self._connection.is_closed():` -> `if
     self._connection is not None:`.
     """
+    await cut_at_each_step(there, devcluster, seconds=4)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(400)
+async def test_a_login_node_that_is_cut_off_for_a_minute_at_each_step_is_waited_for(
+    there: There, devcluster: Devcluster
+) -> None:
+    await cut_at_each_step(there, devcluster, seconds=60)
+
+
+async def cut_at_each_step(there: There, devcluster: Devcluster, *, seconds: int) -> None:
     request = there.request("echo began; sleep 1; head -c 600000 /dev/zero >made.bin; echo done", outputs=("made.bin",))
     cuts = AtSteps((Step.INTENDED, Step.SUBMITTED, Step.ENDED), lambda: cut_off(devcluster, seconds))
     with cuts.listening():
