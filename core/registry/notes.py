@@ -23,7 +23,7 @@ from sluiceway.core.registry.runs import OVER, State
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sluiceway.core.registry.database import Database
+    from sluiceway.core.registry.coalesce import Lead
     from sluiceway.core.registry.record import Finding
     from sluiceway.core.runs.folder import AttemptFolder
 
@@ -39,16 +39,18 @@ async def note(folder: AttemptFolder, *, state: State | None = None) -> None:
         folder: The attempt.
         state: Its state, where it is further than its files tell.
     """
-    home = Path(folder.run.base)
+
+    def made(home: str) -> Finding | None:
+        finding = files.attempt_in(folder.whole, home)
+        if finding is None or state is None or finding.attempt.state in OVER:
+            return finding
+        return files.with_state(finding, state)
+
     async with _told(folder.run.run_id):
-        finding = await asyncio.to_thread(_finding, folder.whole, home)
-        if finding is None:
-            return
-        if state is not None and finding.attempt.state not in OVER:
-            finding = files.with_state(finding, state)
-        await _write(finding, home)
-        point = _POINTS.get(finding.attempt.state, Point.OUTPUTS_NOTED)
-        tell(log, point, level=logging.DEBUG, run_id=folder.run.run_id, attempt=folder.number)
+        noted = await _write(made, Path(folder.run.base), lead=lead_of(folder.run.key))
+        if noted is not None:
+            point = _POINTS.get(noted.attempt.state, Point.OUTPUTS_NOTED)
+            tell(log, point, level=logging.DEBUG, run_id=folder.run.run_id, attempt=folder.number)
 
 
 async def note_output(what: str, made: Callable[[str], Finding | None], home: Path) -> None:
@@ -60,23 +62,24 @@ async def note_output(what: str, made: Callable[[str], Finding | None], home: Pa
         home: The home.
     """
     async with _told(what):
-        finding = await asyncio.to_thread(lambda: made(identity_of(home)))
-        if finding is not None:
-            await _write(finding, home, anew=True)
+        await _write(made, home, anew=True)
 
 
-async def _write(finding: Finding, home: Path, *, anew: bool = False) -> None:
+async def _write(
+    made: Callable[[str], Finding | None], home: Path, *, lead: Lead | None = None, anew: bool = False
+) -> Finding | None:
+    """Write down what is known, and give it; nothing where the run goes on without a registry, which was told."""
+    if lead is not None and lead.database is None:
+        return None
     async with asyncio.timeout(PATIENCE.total_seconds()), contextlib.AsyncExitStack() as undo:
-        lead = lead_of(finding.run.key)
-        database: Database | None = None if lead is None else lead.database
+        database = None if lead is None else lead.database
         if database is None:
             database = await undo.enter_async_context(await registry_at(home))
-        claims, held = (None, None) if lead is None else (lead.claims, lead.held)
-        await record(database, finding, claims=claims, held=held, anew=anew)
-
-
-def _finding(folder: AttemptFolder, home: Path) -> Finding | None:
-    return files.attempt_in(folder, identity_of(home))
+        finding = await asyncio.to_thread(lambda: made(identity_of(home)))
+        if finding is not None:
+            claims, held = (None, None) if lead is None else (lead.claims, lead.held)
+            await record(database, finding, claims=claims, held=held, anew=anew)
+        return finding
 
 
 @contextlib.asynccontextmanager

@@ -65,6 +65,8 @@ def share_out(
         has: Tells which of it is done, whoever did it.
         waits: Is told how much is left that others are at.
     """
+    if not keys:
+        return
     with Shares(home) as shares:
         left = set(keys)
         while left:
