@@ -14,7 +14,7 @@ from sluiceway.tasks.slurm import slurm_task
 
 async def saved(name: str, **variables: str) -> None:
     block = RuntimeEnvironment.model_validate({"kind": "path", "path": "/usr", "variables": variables})
-    await block.save(name, overwrite=True)  # type: ignore[misc]  # it gives a coroutine where there is a loop
+    await block.save(name, overwrite=True)
 
 
 async def test_a_script_runs_as_a_flow_in_an_environment(tmp_path: Path) -> None:
