@@ -39,6 +39,7 @@
     ├── VerificationFailed         outputs are not what their manifests say
     ├── OutcomeBroken              a job's outcome file is damaged or half-written
     ├── NothingScored              every score that was asked for failed
+    ├── PublicationRefused         what an audit found keeps a release from being published
     ├── OthersDisagree             another program gives other sums for the same scores
     ├── EnvironmentUnusable        what a payload is to run in cannot be made, sent or kept
     ├── RunFailed                  a run ended, and its work is not done; its receipt says how
@@ -57,6 +58,7 @@
     │   ├── SlurmRefused           Slurm answered, and will not do what it was asked
     │   ├── EngineFailed           Ray, Spark or Dask did not come up on the nodes it was to span
     │   ├── SessionLost            the allocation that a session holds has ended, or is about to
+    │   ├── HubMoved               somebody else has published to the same place on a hub
     │   ├── UpstreamFailed         a public server did not give what it was asked for, however often
     │   └── TransferFailed         a file could not be brought over
     └── DevclusterError            exit code 3: this machine cannot run what was asked for
@@ -124,6 +126,7 @@ from sluiceway.core.trouble.remote import (
     ConnectionRefused,
     EngineFailed,
     HostKeyUnknown,
+    HubMoved,
     PendingVisibility,
     RemoteError,
     SessionLost,
@@ -140,6 +143,7 @@ from sluiceway.core.trouble.work import (
     OthersDisagree,
     OutcomeBroken,
     PeerFailed,
+    PublicationRefused,
     RunFailed,
     StorageFailed,
     VerificationFailed,
@@ -150,11 +154,12 @@ __all__ = [
     "ClaimLost",
     "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed",
     "DevclusterError", "EngineFailed", "EnvironmentInvalid", "EnvironmentUnusable",
-    "FolderUnusable", "HostKeyUnknown", "InputMissing", "LedgerBroken", "LinkRefused",
+    "FolderUnusable", "HostKeyUnknown", "HubMoved", "InputMissing", "LedgerBroken", "LinkRefused",
     "ManifestBroken", "MetadataBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NotExportable",
     "NotReproducible", "NothingScored",
     "OthersDisagree", "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PeerFailed",
-    "PendingVisibility", "PlaceUnusable", "PolicyInvalid", "PortTaken", "QueryRefused", "RegionUnreadable",
+    "PendingVisibility", "PlaceUnusable", "PolicyInvalid", "PortTaken", "PublicationRefused", "QueryRefused",
+    "RegionUnreadable",
     "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",
     "RunFailed", "RunUnknown", "ScoreNotKept", "ScoreUnknown", "ScoringFileBroken", "SessionLost",
     "SettingsInvalid", "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable",

@@ -165,6 +165,23 @@ class UpstreamFailed(RemoteError):
 
 
 @dataclass(kw_only=True, eq=False)
+class HubMoved(RemoteError):
+    """Somebody else has published to the same place on a hub since it was looked at."""
+
+    dataset: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """Name both commits, and say that theirs stands."""
+        return (
+            f"{self.dataset} on {self.machine} is not at commit {self.expected} any more, on which this release builds "
+            f"({self.found}). Their commit stands, and nothing of ours was added. Publish again: the release is then "
+            "compared with theirs."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class PendingVisibility(RemoteError):
     """A file was written, and a shared file system does not show it yet."""
 

@@ -43,6 +43,23 @@ class NothingScored(SluicewayError):
 
 
 @dataclass(kw_only=True, eq=False)
+class PublicationRefused(SluicewayError):
+    """What an audit found keeps a release from being published."""
+
+    dataset: str
+    findings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """List what was found, and say that nothing was published."""
+        listed = "".join(f"\n  - {each}" for each in self.findings[:20])
+        more = f"\n  - {len(self.findings) - 20} more" if len(self.findings) > 20 else ""
+        return (
+            f"the release of {self.dataset} was not published, here or anywhere, because of {len(self.findings)} "
+            f"findings:{listed}{more}\nWhat was published before is untouched. Mend what was found and publish again."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class OthersDisagree(SluicewayError):
     """Another program gives other sums for the same scores."""
 

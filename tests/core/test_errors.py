@@ -71,6 +71,10 @@ VALUES: dict[str, object] = {
     "launcher": "dask",
     "release": "2026-11-20",
     "tries": 4,
+    "dataset": "prs-percentiles",
+    "findings": ("incomplete: 3 of 10 scores",),
+    "expected": "4f2a",
+    "found": "another commit came first",
 }
 
 
@@ -155,6 +159,7 @@ def test_exit_codes_tell_kinds_of_trouble_apart() -> None:
         "VerificationFailed": 1,
         "NothingScored": 1,
         "OthersDisagree": 1,
+        "PublicationRefused": 1,
         "RunFailed": 1,
         "StorageFailed": 1,
         "UsageProblem": 2,
