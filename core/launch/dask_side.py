@@ -45,7 +45,7 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     for node in engine.nodes:
         engine.start(node, _worker(node, address, options))
     names = {node.name for node in engine.nodes}
-    engine.ready(lambda: names - _joined(dashboard), options["ready_seconds"])
+    engine.ready(lambda: _absent(names, dashboard), options["ready_seconds"])
     engine.connect(address, dashboard)
     return {"DASK_SCHEDULER_ADDRESS": address}
 
@@ -74,16 +74,20 @@ def _bracketed(address: str) -> str:
     return "[%s]" % address if ":" in address else address
 
 
-def _joined(dashboard: str) -> Set[str]:
-    """Give the names of the workers that the scheduler has."""
+def _absent(names: Set[str], dashboard: str) -> Set[str]:
+    """Give the workers that the scheduler does not have; where it only counts them, none or all."""
     with contextlib.suppress(OSError, ValueError):
-        return {str(each["name"]) for each in _asked(dashboard, "/json/identity.json")["workers"].values()}
-    return set()
+        return names - {str(each["name"]) for each in _asked(dashboard, "/json/identity.json")["workers"].values()}
+    # Of workers that have worked it cannot tell everything as JSON.
+    with contextlib.suppress(OSError, ValueError):
+        if _asked(dashboard, "/json/counts.json")["workers"] >= len(names):
+            return set()
+    return names
 
 
 def _answers(dashboard: str) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return bool(_asked(dashboard, "/json/identity.json"))
+        return bool(_asked(dashboard, "/json/counts.json"))
     return False
 
 

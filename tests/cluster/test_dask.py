@@ -276,9 +276,8 @@ async def test_a_dashboard_on_a_node_is_opened_from_here_until_somebody_has_seen
     assert opened.stdout is not None
     url = (await asyncio.to_thread(opened.stdout.readline)).strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/status", url)
-    identity = url.replace("status", "json/identity.json")
-    answer = await asyncio.to_thread(urllib.request.urlopen, identity)
-    assert json.loads(answer.read())["n_workers"] == 2
+    answer = await asyncio.to_thread(urllib.request.urlopen, url.replace("status", "json/counts.json"))
+    assert json.loads(answer.read())["workers"] == 2
     opened.send_signal(signal.SIGINT)
     assert await asyncio.to_thread(opened.wait, 20) == 0
     assert (await running).succeeded
