@@ -110,7 +110,9 @@ def greedy_over_two(path: str, number: int) -> int:
 
 
 async def test_an_element_over_its_memory_is_made_again_alone_with_more(there: There, folder: PurePosixPath) -> None:
-    """Red on: core/runs/array.py: `if again is not None: return again` -> `if again is not None: pass`."""
+    """Red on: core/runs/retries.py: `EndingKind.OUT_OF_MEMORY: _more_memory,` -> `EndingKind.OUT_OF_MEMORY:
+    _elsewhere,`.
+    """
     count = folder / "count"
     asked = mapped(greedy_over_two, range(4), str(count))
     assert values(await answers(there, asked, retries=Retries(), memory="200M")) == [0, 1, 300, 3]
