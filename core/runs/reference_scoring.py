@@ -231,7 +231,8 @@ class ReferenceScoring:
     def score(self, reference: Reference, waiting: Sequence[Planned]) -> None:
         """Score what nobody else is at, and take what others make meanwhile; what they leave undone is scored here."""
         scoring_notes.begun(self.asked, self._key, home=self._home, clock=self.clock)
-        if not self.asked.use_cache:
+        if not self.asked.use_cache or not waiting:
+            # Where nothing waits, what a killed run has left is still tidied up.
             self._score_here(reference, waiting, set_apart)
             return
         wanted = {each.key: each for each in waiting if each.key is not None}
