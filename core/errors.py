@@ -23,6 +23,7 @@
     │   ├── NotExportable          an output, or the place for it, cannot be exported as asked
     │   ├── RegistryUnusable       the registry's database cannot be used
     │   ├── OutputBusy             another run is writing to that folder
+    │   ├── RefreshRunning         another refresh of the same home is on its way
     │   ├── PlaceUnusable          a place to run at is not written as one, or cannot run this
     │   ├── ClusterInvalid         what is known of a cluster cannot be used
     │   ├── EnvironmentInvalid     an environment is not there by that name, or its description cannot be used
@@ -95,6 +96,7 @@ from sluiceway.core.trouble.asked import (
     PlaceUnusable,
     PolicyInvalid,
     QueryRefused,
+    RefreshRunning,
     RegionUnreadable,
     RegistryUnusable,
     RequestInvalid,
@@ -159,7 +161,7 @@ __all__ = [
     "NotReproducible", "NothingScored",
     "OthersDisagree", "OutcomeBroken", "OutputBusy", "PackagesMissing", "PanelUnusable", "PeerFailed",
     "PendingVisibility", "PlaceUnusable", "PolicyInvalid", "PortTaken", "PublicationRefused", "QueryRefused",
-    "RegionUnreadable",
+    "RefreshRunning", "RegionUnreadable",
     "RegistryUnusable", "RemoteError", "RequestInvalid", "ResourcesInvalid", "RootNeeded", "RunElsewhere",
     "RunFailed", "RunUnknown", "ScoreNotKept", "ScoreUnknown", "ScoringFileBroken", "SessionLost",
     "SettingsInvalid", "SluicewayError", "SlurmRefused", "StorageFailed", "TransferFailed", "TreeUnreadable",

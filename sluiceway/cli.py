@@ -28,11 +28,13 @@ from sluiceway import (
     panel_command,
     provenance_command,
     query_command,
+    refresh_command,
     registry_command,
     reproduce_command,
     run_command,
     score_command,
     session_command,
+    up_command,
 )
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.report import console
@@ -83,6 +85,7 @@ def options(
 
 
 app.command()(score_command.score)
+app.command()(refresh_command.refresh)
 app.command()(lift_command.lift)
 app.command()(query_command.query)
 app.command()(provenance_command.status)
@@ -100,6 +103,8 @@ app.command()(cluster_command.attach)
 app.command()(cluster_command.shell)
 app.command()(cluster_command.doctor)
 app.command()(session_command.session)
+app.command()(up_command.up)
+app.command()(up_command.register)
 
 
 @app.command()

@@ -294,6 +294,21 @@ class OutputBusy(UsageProblem):
 
 
 @dataclass(kw_only=True, eq=False)
+class RefreshRunning(UsageProblem):
+    """Another refresh of the same home is on its way."""
+
+    home: Path
+    holder: str
+
+    def __str__(self) -> str:
+        """Name the home and the other one."""
+        return (
+            f"a refresh below {str(self.home)!r} is on its way: {self.holder}. Nothing was begun; "
+            "wait until that has ended, or stop it: what it has made is kept."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class PlaceUnusable(UsageProblem):
     """A place to run at is not written as one, or cannot run this."""
 

@@ -49,6 +49,7 @@ VALUES: dict[str, object] = {
     "purpose": "slurmctld",
     "folder": Path("/var/x"),
     "failed": 3,
+    "home": Path("/home/ada/.local/share/sluiceway"),
     "holder": "process 7 on node1 (score)",
     "daemon": "munged",
     "log": Path("/var/x/log"),
