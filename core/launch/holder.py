@@ -21,7 +21,7 @@ import stat
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, Set, Tuple
 
 _FIRST_PORT, _LAST_PORT, _BLOCK = 20000, 32000, 50
 _LONGEST_FOLDER = 40
@@ -49,7 +49,7 @@ class Holder:
     """One program on this node, with all that belongs to it."""
 
     def __init__(self, order: Dict[str, Any]) -> None:
-        """Know what to run: argv, env, node, log, ports, share, sync, grace."""
+        """Know what to run: argv, env, node, log, ports, share, sync, only, grace."""
         self._order = order
         self._is_over = self._is_in_a_hurry = False
         self._copied: Dict[str, int] = {}
@@ -113,7 +113,7 @@ class Holder:
         self._synced_at = time.monotonic()
         if self._order["sync"]:
             source = os.path.join(folder, self._order["sync"])
-            copy_growth(source, os.path.splitext(self._order["log"])[0], self._copied)
+            copy_growth(source, os.path.splitext(self._order["log"])[0], self._copied, self._order["only"])
 
 
 def facts_here(variables: Mapping[str, str], share: int = 1) -> Dict[str, Any]:
@@ -209,10 +209,10 @@ def short_folder() -> str:
     return tempfile.mkdtemp(prefix="sw-", dir=os.path.expanduser("~"))
 
 
-def copy_growth(source: str, target: str, copied: Dict[str, int]) -> None:
-    """Append to copies of files what those have grown by since the last time."""
+def copy_growth(source: str, target: str, copied: Dict[str, int], only: Sequence[str] = ()) -> None:
+    """Append to copies of files, all or those of these names, what those have grown by since the last time."""
     for folder, _, names in os.walk(source):
-        for name in names:
+        for name in filter(only.__contains__, names) if only else names:
             path = os.path.join(folder, name)
             place = os.path.join(target, os.path.relpath(path, source))
             # A log may go while it is read.

@@ -45,6 +45,8 @@ class Part:
 
     def __init__(self, name: str, node: Node, *, is_vital: bool, folder: str) -> None:
         self.name, self.node, self.is_vital = name, node, is_vital
+        # Whether the payload's work is done there; a vital part may do some as well.
+        self.works = not is_vital
         self.log = os.path.join(folder, name + ".log")
         self.said = os.path.join(folder, name + ".srun.log")
         self.facts: Dict[str, Any] = {}
@@ -86,6 +88,10 @@ class Engine:
     def __init__(self, name: str, nodes: List[Node], folder: str) -> None:
         """Keep logs and connection.json in this folder."""
         self.nodes, self.folder = nodes, folder
+        # Called now and then while the payload runs, by whoever knows more of the engine than its parts tell.
+        self.watch: Callable[[], None] = lambda: None
+        # How long what a payload leaves behind may go on, to write what it still has to.
+        self.linger_seconds = 0.0
         self._parts: List[Part] = []
         self._payload = 0
         self._waiting: List[int] = []
@@ -118,17 +124,18 @@ class Engine:
         env: Optional[Mapping[str, str]] = None,
         ports: int = 0,
         sync: str = "",
+        only: Sequence[str] = (),
         is_vital: bool = False,
         is_child: bool = False,
     ) -> Part:
         """Start a part on a node; words such as {port0} stand for what its holder finds there.
 
-        `sync` is a folder below {tmp} whose logs are kept beside the part's own; without a vital part, all is over. A
-        child is no step of its own: a light part on this very node.
+        `sync` is a folder below {tmp} whose logs are kept beside the part's own, `only` those of these names; without a
+        vital part, all is over. A child is no step of its own: a light part on this very node.
         """
         part = Part(name or node.name, node, is_vital=is_vital, folder=self.folder)
         order = {"argv": list(argv), "env": dict(env or {}), "node": node.name, "log": part.log, "ports": ports}
-        order.update(share=share(self.nodes), sync=sync, grace=_GRACE_SECONDS)
+        order.update(share=share(self.nodes), sync=sync, only=list(only), grace=_GRACE_SECONDS)
         holder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "holder.py")
         words = ([] if is_child else step(node)) + [sys.executable, "-I", holder, json.dumps(order)]
         stdin, part.held = os.pipe()
@@ -182,8 +189,10 @@ class Engine:
         while True:
             child, status = os.waitpid(self._payload, os.WNOHANG)
             if child:
+                self._linger()
                 return status
             self._look()
+            self.watch()
             gone = [each for each in self._parts if each.status is not None and each.name in left]
             for part in gone:
                 left.discard(part.name)
@@ -225,6 +234,13 @@ class Engine:
                 return False
             self._sleep(_PAUSE_SECONDS)
 
+    def _linger(self) -> None:
+        deadline = time.monotonic() + self.linger_seconds
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                os.killpg(self._payload, 0)
+                self._sleep(_PAUSE_SECONDS)
+
     def _end_payload(self) -> None:
         """End the payload, if it runs: asked first, then made to."""
         if not self._payload:
@@ -242,7 +258,7 @@ class Engine:
 
     def _can_go_on(self, left: Collection[str]) -> bool:
         lost = [each for each in self._parts if each.name not in left]
-        workers = [each for each in self._parts if not each.is_vital]
+        workers = [each for each in self._parts if each.works]
         return not any(each.is_vital for each in lost) and any(each.name in left for each in workers)
 
     def _report(self, part: Part) -> None:

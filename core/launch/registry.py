@@ -8,7 +8,9 @@ from pydantic import ValidationError
 
 from sluiceway.core.errors import RequestInvalid
 from sluiceway.core.launch.dask import DaskLauncher
+from sluiceway.core.launch.ray import RayLauncher
 from sluiceway.core.launch.single import SingleLauncher
+from sluiceway.core.launch.spark import SparkLauncher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from sluiceway.core.launch.launcher import Launcher
     from sluiceway.core.slurm.resources import Resources
 
-LAUNCHERS: dict[str, type[Launcher]] = {each.name: each for each in (SingleLauncher, DaskLauncher)}
+LAUNCHERS: dict[str, type[Launcher]] = {each.name: each for each in (SingleLauncher, DaskLauncher, RayLauncher, SparkLauncher)}
 
 
 def launcher_named(
