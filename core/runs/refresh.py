@@ -32,6 +32,7 @@ from sluiceway.core.runs.refresh_summary import RefreshSummary, counted
 from sluiceway.core.runs.steps import step
 from sluiceway.core.store.durable import Storing, write_whole
 from sluiceway.core.store.lock import exclusive
+from sluiceway.core.store.objects import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -287,8 +288,9 @@ class CatalogRefresh:
         return replace(release, scores={each: release.scores[each] for each in self.options.scores})
 
     def _panel(self) -> PanelFiles:
-        name, build = self.options.panel, self.options.build
+        name, build, store = self.options.panel, self.options.build, ObjectStore(self.place.home / "store")
         if name not in PANELS or Path(name).parent.joinpath(f"{name}.pgen").is_file():
-            return PanelFiles(prefix=Path(name), unrelated=self.options.unrelated)
+            return PanelFiles(prefix=Path(name), unrelated=self.options.unrelated, store=store)
         here = catalogue.waited(fetch_panel(self.place, name, progress=self._progress))
-        return PanelFiles(prefix=here.prefix(build), unrelated=self.options.unrelated or here.relatives(build))
+        unrelated = self.options.unrelated or here.relatives(build)
+        return PanelFiles(prefix=here.prefix(build), unrelated=unrelated, store=store)

@@ -48,10 +48,11 @@ class Means:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelFiles:
-    """Where a panel is, and its list of relatives."""
+    """Where a panel is, its list of relatives, and where the results of scores on it are kept."""
 
     prefix: Path
     unrelated: Path | None
+    store: ObjectStore
 
 
 class PolicyScores:
@@ -72,7 +73,7 @@ class PolicyScores:
 
     def results(self, planned: Iterable[Planned]) -> dict[str, Result]:
         """Look at every byte of every result, and give them by their keys."""
-        store = self._run(()).store
+        store = self._panel.store
         keys = [each.key for each in planned if each.key is not None]
         there = store.has(keys)
         with ThreadPoolExecutor(max_workers=self._options.workers) as pool:
@@ -87,11 +88,7 @@ class PolicyScores:
         run = self._run(notes.values())
         waiting = run.waiting(run.plan(reference))
         run.score(reference, waiting)
-        return len(run.store.has(each.key for each in waiting if each.key is not None))
-
-    def has(self, keys: Iterable[str]) -> set[str]:
-        """Give those of these keys that have a result."""
-        return self._run(()).store.has(keys)
+        return len(self._panel.store.has(each.key for each in waiting if each.key is not None))
 
     def lay_out(
         self,
