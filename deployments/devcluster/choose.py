@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluiceway.core.errors import FolderUnusable, NameUnusable, PortTaken
 from sluiceway.core.remote.local import LocalShell
-from sluiceway.deployments.devcluster import machine
+from sluiceway.deployments.devcluster import claims, machine
 from sluiceway.deployments.devcluster.plan import NAME, Plan, Ports, Tracker, nodes, require_usable, stored
 
 if TYPE_CHECKING:
@@ -34,11 +35,19 @@ async def plan_for(wish: Wish) -> Plan:
     require_usable(wish.root)
     await machine.require_packages(LocalShell())
     plan = stored(wish.root)
-    if plan is None:
-        return _choose(wish)
-    _require_same(plan, wish)
+    with claims.opened(wish.root) as claimed:
+        if plan is None:
+            plan = _choose(wish, claimed)
+        else:
+            _require_same(plan, wish)
+        claimed.add(_claim(plan))
     # A machine may have been given another name since.
     return plan.model_copy(update={"host": machine.host_name()})
+
+
+def _claim(plan: Plan) -> claims.Claim:
+    count = len(Ports.model_fields) + len(plan.nodes)
+    return claims.Claim(first=plan.ports.controller, count=count, process=os.getpid(), root=plan.root)
 
 
 def _require_same(plan: Plan, wish: Wish) -> None:
@@ -54,16 +63,12 @@ def _require_same(plan: Plan, wish: Wish) -> None:
             raise FolderUnusable(folder=plan.root, reason=reason)
 
 
-def _choose(wish: Wish) -> Plan:
+def _choose(wish: Wish, claimed: claims.Claims) -> Plan:
     name = wish.name or _DEFAULT_NAME
     if not NAME.fullmatch(name):
         raise NameUnusable(name=name, reason="it must be lower-case letters and digits, twelve at most, a letter first")
     count = wish.nodes or _DEFAULT_NODES
-    purposes = ("slurmctld", "slurmdbd", "the login node", "the jump host", *("a node",) * count)
-    first = wish.first_port or machine.free_ports(len(purposes))
-    for port, purpose in enumerate(purposes, start=first):
-        if not machine.is_free(port):
-            raise PortTaken(port=port, purpose=purpose)
+    first = _first_port(wish, count, claimed)
     plan = Plan(
         name=name,
         root=wish.root,
@@ -76,3 +81,16 @@ def _choose(wish: Wish) -> Plan:
     if home not in (None, plan.folder.home):
         raise NameUnusable(name=name, reason=f"there is already a user {plan.user!r} whose home is {home}")
     return plan
+
+
+def _first_port(wish: Wish, count: int, claimed: claims.Claims) -> int:
+    purposes = ("slurmctld", "slurmdbd", "the login node", "the jump host", *("a node",) * count)
+
+    def is_usable(port: int) -> bool:
+        return claimed.holder(port) is None and machine.is_free(port)
+
+    first = wish.first_port or machine.free_ports(len(purposes), usable=is_usable)
+    for port, purpose in enumerate(purposes, start=first):
+        if not is_usable(port):
+            raise PortTaken(port=port, purpose=purpose)
+    return first

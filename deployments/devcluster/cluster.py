@@ -17,11 +17,12 @@ from sluiceway.core.remote.local import LocalShell, staged_beside
 from sluiceway.core.remote.shell import Command
 from sluiceway.deployments.devcluster import accounts, daemons, machine
 from sluiceway.deployments.devcluster.preparation import prepare
-from sluiceway.deployments.devcluster.supervisor import Supervisor, process_id
+from sluiceway.deployments.devcluster.supervisor import Supervisor, not_done, process_id
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluiceway.core.errors import DaemonFailed
     from sluiceway.core.remote.shell import Completed
     from sluiceway.deployments.devcluster.plan import Node, Plan
 
@@ -126,6 +127,11 @@ class Devcluster:
 
         if not await self.supervisor.until(is_back, within=_NODE_BACK):
             (await self._update_node(node, "state=resume")).require_success()
+            raise self._not_back(node)
+
+    def _not_back(self, name: str) -> DaemonFailed:
+        daemon = next(daemons.slurmd(self.plan, node) for node in self.plan.nodes if node.name == name)
+        return not_done(daemon, f"come back within {_NODE_BACK.total_seconds():g} s")
 
     async def _update_node(self, node: str, *values: str) -> Completed:
         return await self._slurm("scontrol", "update", f"nodename={node}", *values)

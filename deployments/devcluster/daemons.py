@@ -83,15 +83,15 @@ def munged(plan: Plan) -> Daemon:
         folder=folder,
         start=start,
         ready=ready,
-        mark=str(plan.root),
+        mark=str(folder.munge_socket),
     )
 
 
 def mariadbd(plan: Plan) -> Daemon:
     """MariaDB, which keeps the accounting."""
     folder = plan.folder
-    log = folder.log("mariadbd", owner="mysql")
-    start = Command.script(_START_DATABASE, f"{folder.configuration}/database.cnf", str(log))
+    log, conf = folder.log("mariadbd", owner="mysql"), str(folder.configuration / "database.cnf")
+    start = Command.script(_START_DATABASE, conf, str(log))
     ready = Command.of("mariadb-admin", "--no-defaults", f"--socket={folder.database_socket}", "ping")
     return Daemon(
         name="mariadbd",
@@ -99,7 +99,7 @@ def mariadbd(plan: Plan) -> Daemon:
         folder=folder,
         start=start,
         ready=ready,
-        mark=str(plan.root),
+        mark=conf,
     )
 
 
@@ -133,7 +133,7 @@ def slurmctld(plan: Plan) -> Daemon:
         folder=folder,
         start=start,
         ready=ready,
-        mark=str(plan.root),
+        mark=_arguments("slurmctld", "-f", conf),
         port=plan.ports.controller,
     )
 
@@ -152,7 +152,7 @@ def slurmd(plan: Plan, node: Node) -> Daemon:
         folder=folder,
         start=start,
         ready=ready,
-        mark=str(plan.root),
+        mark=_arguments("-N", node.name, "-f", str(folder.slurm_conf)),
         port=node.port,
     )
 
@@ -186,3 +186,8 @@ def levels(plan: Plan) -> tuple[tuple[Daemon, ...], ...]:
 
 def _as(user: str, *argv: str) -> Command:
     return Command.of("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv)
+
+
+def _arguments(*argv: str) -> str:
+    """Give arguments as they stand in a command line that the kernel tells."""
+    return "\0".join(argv)

@@ -18,7 +18,7 @@ from sluiceway.deployments.devcluster.plan import Tracker
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sluiceway.core.remote.shell import Shell
 
@@ -71,11 +71,11 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int) -> int:
+def free_ports(count: int, *, usable: Callable[[int], bool] = is_free) -> int:
     """Find the first of so many free ports in a row."""
     run = 0
     for port in range(_FIRST_PORT, _LAST_PORT):
-        run = run + 1 if is_free(port) else 0
+        run = run + 1 if usable(port) else 0
         if run == count:
             return port - count + 1
     raise OSError(f"no {count} free ports in a row between {_FIRST_PORT} and {_LAST_PORT}")
@@ -90,6 +90,15 @@ def running_id(pid_file: Path, *, mark: str) -> int | None:
         return None
     # A zombie's command line is empty, so it never holds the mark.
     return pid if mark.encode() in command else None
+
+
+def is_running(mark: str) -> bool:
+    """Whether any process has a command line that holds the mark."""
+    for pid in processes():
+        with suppress(OSError):
+            if mark.encode() in (_PROC / str(pid) / "cmdline").read_bytes():
+                return True
+    return False
 
 
 def lives_in_node(pid: int, *, node_hosts: Path) -> bool:

@@ -26,6 +26,8 @@ _TICK = timedelta(milliseconds=50)
 _START_LIMIT = timedelta(seconds=60)
 _STOP_LIMIT = timedelta(seconds=8)
 _COMMAND_LIMIT = timedelta(seconds=60)
+# One that puts itself into the background is missed by a look between two processes.
+_MISSED = 5
 _LOG_LINES = 15
 
 
@@ -45,11 +47,25 @@ class Supervisor:
         daemon.pid_file.unlink(missing_ok=True)
         started = await self.run(daemon.start)
         if not started.succeeded:
-            raise _failed(daemon, "start", said=started.stderr.decode(errors="replace"))
-        if not await self.until(lambda: self.is_ready(daemon), within=_START_LIMIT):
-            raise _failed(daemon, f"become ready within {_START_LIMIT.total_seconds():g} s")
+            raise not_done(daemon, "start", said=started.stderr.decode(errors="replace"))
+        await self._come_up(daemon)
         tell(log, "daemon started", daemon=daemon.name)
         return True
+
+    async def _come_up(self, daemon: Daemon) -> None:
+        missed = 0
+
+        async def is_decided() -> bool:
+            nonlocal missed
+            # Before it has written its process id it is known by its command line alone.
+            runs = process_id(daemon) is not None or machine.is_running(daemon.mark)
+            missed = 0 if runs else missed + 1
+            return missed == _MISSED or await self.is_ready(daemon)
+
+        if not await self.until(is_decided, within=_START_LIMIT):
+            raise not_done(daemon, f"become ready within {_START_LIMIT.total_seconds():g} s")
+        if missed == _MISSED:
+            raise not_done(daemon, "stay up: it ended before it was ready")
 
     async def is_ready(self, daemon: Daemon) -> bool:
         """Whether a daemon does its work, by its own answer."""
@@ -69,7 +85,7 @@ class Supervisor:
             machine.kill((pid,), how)
             if await self.until(is_gone, within=_STOP_LIMIT):
                 return
-        raise _failed(daemon, "stop")
+        raise not_done(daemon, "stop")
 
     async def until(self, reached: Callable[[], Awaitable[bool]], *, within: timedelta) -> bool:
         """Wait until something holds; say whether it did in time."""
@@ -90,7 +106,8 @@ def process_id(daemon: Daemon) -> int | None:
     return machine.running_id(daemon.pid_file, mark=daemon.mark)
 
 
-def _failed(daemon: Daemon, attempted: str, *, said: str = "") -> DaemonFailed:
+def not_done(daemon: Daemon, attempted: str, *, said: str = "") -> DaemonFailed:
+    """Say what a daemon did not do, with the end of its log."""
     tail = ""
     with suppress(OSError):
         tail = "\n".join(daemon.log.read_text(errors="replace").splitlines()[-_LOG_LINES:])

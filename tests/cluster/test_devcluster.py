@@ -21,13 +21,15 @@ from sluiceway.core.remote.ssh import SshShell
 from sluiceway.deployments.devcluster import daemons, machine
 from sluiceway.deployments.devcluster.choose import Wish, plan_for
 from sluiceway.deployments.devcluster.cluster import Devcluster
-from sluiceway.deployments.devcluster.plan import Tracker
+from sluiceway.deployments.devcluster.plan import Tracker, stored
 from sluiceway.deployments.devcluster.supervisor import process_id
 from tests.cluster.conftest import own_wish
+from tests.cluster.test_command import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from sluiceway.core.remote.shell import Completed
     from sluiceway.deployments.devcluster.daemons import Daemon
 
 
@@ -81,6 +83,28 @@ async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devclu
     assert not any(process_ids(second).values())
     assert not any(str(second.plan.root) in mounted for mounted in mounts_of_every_process())
     assert not list(Path("/sys/fs/cgroup").glob(f"*/slurm_{second.plan.name}*"))
+
+
+@pytest.mark.slow
+async def test_two_that_come_up_at_once_take_different_ports() -> None:
+    async def up(wish: Wish) -> Completed:
+        asked = (f"--folder={wish.root}", f"--name={wish.name}", "--nodes=1")
+        return await LocalShell().run(Command.of(COMMAND, "devcluster", "up", *asked), timeout=timedelta(seconds=90))
+
+    wishes = (own_wish("tx"), own_wish("ty"))
+    try:
+        for ended in await asyncio.gather(*map(up, wishes)):
+            ended.require_success()
+        first, other = (stored(wish.root) for wish in wishes)
+        assert first is not None
+        assert other is not None
+        assert not set(first.ports.model_dump().values()) & set(other.ports.model_dump().values())
+        assert (await Devcluster(plan=first).status()).is_up
+        assert (await Devcluster(plan=other).status()).is_up
+    finally:
+        for plan in (stored(wish.root) for wish in wishes):
+            if plan is not None:
+                await Devcluster(plan=plan).down(wipe=True)
 
 
 async def test_up_changes_nothing_on_a_cluster_that_is_up(devcluster: Devcluster) -> None:

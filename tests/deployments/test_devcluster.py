@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
 import json
 import os
 import socket
@@ -10,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from sluiceway.core.errors import FolderUnusable, PackagesMissing, RootNeeded
+from sluiceway.core.errors import DaemonFailed, FolderUnusable, PackagesMissing, RootNeeded
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.remote.shell import NO_LIMIT, Command, Completed
-from sluiceway.deployments.devcluster import configuration, daemons, machine
+from sluiceway.deployments.devcluster import claims, configuration, daemons, machine
 from sluiceway.deployments.devcluster.choose import Wish, plan_for
 from sluiceway.deployments.devcluster.plan import Plan, Ports, Tracker, nodes, require_usable, stored
+from sluiceway.deployments.devcluster.supervisor import Supervisor
+from tests.clocks import SteppedClock
 
 PLAN = Plan(
     name="dev",
@@ -128,6 +132,37 @@ def test_a_port_on_which_somebody_listens_is_not_free() -> None:
 def test_free_ports_come_in_a_row() -> None:
     first = machine.free_ports(8)
     assert all(machine.is_free(port) for port in range(first, first + 8))
+
+
+def test_what_another_cluster_has_claimed_is_not_free_while_there_is_one(tmp_path: Path) -> None:
+    file, theirs = tmp_path / "claims", tmp_path / "theirs"
+    claim = claims.Claim(first=21000, count=8, process=os.getpid(), root=theirs)
+    with claims.opened(theirs, file=file) as opened:
+        opened.add(claim)
+    with claims.opened(tmp_path / "mine", file=file) as opened:
+        assert [opened.holder(port) for port in (20999, 21000, 21007, 21008)] == [None, theirs, theirs, None]
+    with claims.opened(theirs, file=file) as opened:
+        assert opened.holder(21000) is None
+        opened.add(dataclasses.replace(claim, process=999_999_999))
+    with claims.opened(tmp_path / "mine", file=file) as opened:
+        assert opened.others == ()
+
+
+def test_one_cluster_at_a_time_claims_ports(tmp_path: Path) -> None:
+    file = tmp_path / "claims"
+    with claims.opened(tmp_path / "mine", file=file), file.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with file.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+async def test_a_daemon_that_ends_before_it_is_ready_is_named_at_once() -> None:
+    slurmd = daemons.slurmd(PLAN, PLAN.nodes[0])
+    ended = dataclasses.replace(slurmd, start=Command.of("true"), ready=Command.of("false"), port=None)
+    clock = SteppedClock()
+    with pytest.raises(DaemonFailed, match="slurmd-dev1 did not stay up: it ended before it was ready"):
+        await Supervisor(shell=LocalShell(), clock=clock).start(ended)
+    assert sum(clock.slept, timedelta()) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("content", ["", "not a number", "999999999"])
