@@ -23,7 +23,7 @@ from sluiceway.core.runs.request import RunRequest, inputs_of
 from sluiceway.core.runs.retries import Retries
 from sluiceway.core.runs.script_code import script_request
 from sluiceway.core.slurm.resources import Resources
-from sluiceway.tasks import peers, run, run_log
+from sluiceway.tasks import output_page, peers, run, run_log
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -94,6 +94,7 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
         request.key, lambda: _lived(request, on, resources=resources, fresh=fresh, retries=retries)
     )
     await run.show_receipt(receipt)
+    await output_page.ashow_provenance(receipt.folder)
     run.lay_out_results(receipt, out)
     return receipt.require_success()
 

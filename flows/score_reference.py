@@ -17,7 +17,7 @@ from sluiceway.core.runs.place import Place, parse
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.lock import exclusive
-from sluiceway.tasks import run_log, scoring, scoring_page
+from sluiceway.tasks import output_page, run_log, scoring, scoring_page
 from sluiceway.tasks.dask_ranges import scorer_at
 from sluiceway.tasks.progress import ProgressArtifacts
 
@@ -106,6 +106,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         scoring.write_manifest(run, reference, planned, summary, usage)
     scoring_page.show_summary(asked, summary)
     scoring_page.show_resources(run.steps)
+    output_page.show_provenance(out)
     summary.require_some()
     summary.require_agreement()
     return summary

@@ -8,7 +8,8 @@ runs again exactly when the bytes of a path's file or folder changed, another ar
 module of the user's own that it imports, or the version of a distribution that these import. Policies are added up with
 `+`, Prefect's own too. docs/provenance.md says more.
 
-A result that names a file which is gone, or is not as it was sealed, is not served: the task runs again.
+A result that names a file which is gone, or is not as it was sealed, is not served: the task runs again. Prefect's
+events `cache.hit` and `cache.damaged` say which results were served, and which were not and why.
 
 The code is read once in a process, when its key is first needed, for that is the code that the process runs.
 """
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from prefect.cache_policies import CachePolicy, CompoundCachePolicy
+from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
 
 from sluiceway.core.errors import LedgerBroken, NotCanonical, TreeUnreadable
 from sluiceway.core.events import tell
@@ -39,15 +41,18 @@ from sluiceway.core.provenance.verify import Verifier
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.arguments import Forms, NoForm
 from sluiceway.core.runs.own_code import own_software, source_of
+from sluiceway.tasks.run_events import CACHE_DAMAGED, CACHE_HIT, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from prefect import Task
     from prefect.context import TaskRunContext
     from prefect.results import ResultStore
 
 log = logging.getLogger(__name__)
 
+_SAME = "the same code has made it of the same contents, and what it names is as it was"
 # A task's retries or tags are Prefect's affair and do not change what it computes.
 _BYSTANDERS = frozenset({"prefect", "sluiceway"})
 _known: WeakKeyDictionary[Callable[..., Any], Software] = WeakKeyDictionary()
@@ -77,7 +82,7 @@ class ContentPolicy(CachePolicy):
         **kwargs: Any,  # noqa: ARG002
     ) -> str | None:
         """Give the key; Prefect logs what has none, and then runs the task without caching."""
-        return key_of_whole_result(self._key(task_ctx, inputs), task_ctx.result_store)
+        return _key_of_whole_result(self._key(task_ctx, inputs), task_ctx.task, task_ctx.result_store)
 
     def _key(self, task_ctx: TaskRunContext, inputs: dict[str, Any]) -> str:
         function = task_ctx.task.fn
@@ -117,7 +122,7 @@ class _Several(CompoundCachePolicy):
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         key = super().compute_key(task_ctx, inputs, flow_parameters, **kwargs)
-        return None if key is None else key_of_whole_result(key, task_ctx.result_store)
+        return None if key is None else _key_of_whole_result(key, task_ctx.task, task_ctx.result_store)
 
     def __add__(self, other: CachePolicy) -> CachePolicy:
         return _Several(**vars(super().__add__(other)))
@@ -156,7 +161,14 @@ def source(*modules: str) -> ContentPolicy:
     return ContentPolicy(arguments=False, code=False, modules=modules)
 
 
-def key_of_whole_result(key: str, store: ResultStore | None) -> str:
+def code_of(function: Callable[..., Any]) -> Software:
+    """Give the code of a function: what it reaches in its own module, and the modules and distributions behind that."""
+    if function not in _known:
+        _known[function] = _code_of(function)
+    return _known[function]
+
+
+def _key_of_whole_result(key: str, task: Task[Any, Any], store: ResultStore | None) -> str:
     """Give a key under which no result is stored yet, or one that is whole: this one, or one made of it.
 
     Prefect knows no result that is there but cannot be relied on; under another key it makes it again.
@@ -164,15 +176,16 @@ def key_of_whole_result(key: str, store: ResultStore | None) -> str:
     tried = key
     while store is not None and (damage := _damage(tried, store)) is not None:
         tell(log, "cached result damaged", level=logging.WARNING, key=tried, reason=damage)
+        announce(CACHE_DAMAGED, f"result.{tried}", task=task.name, key=tried, reason=damage)
         tried = content_key("made again", inputs={"damaged": tried}, parameters={}, modules={}, environment={})
+    if store is not None and not _is_refreshed(task) and store.exists(tried):
+        announce(CACHE_HIT, f"result.{tried}", task=task.name, key=tried, reason=_SAME)
     return tried
 
 
-def code_of(function: Callable[..., Any]) -> Software:
-    """Give the code of a function: what it reaches in its own module, and the modules and distributions behind that."""
-    if function not in _known:
-        _known[function] = _code_of(function)
-    return _known[function]
+def _is_refreshed(task: Task[Any, Any]) -> bool:
+    """Tell whether the task is to run whatever is stored."""
+    return PREFECT_TASKS_REFRESH_CACHE.value() if task.refresh_cache is None else task.refresh_cache
 
 
 def _code_of(function: Callable[..., Any]) -> Software:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sluiceway.core import settings
 from sluiceway.core.errors import LedgerBroken
+from sluiceway.core.events import tell
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.provenance.key import canonical_json
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     from sluiceway.core.provenance.manifest import Manifest
     from sluiceway.core.remote.clock import Clock
+
+log = logging.getLogger(__name__)
 
 ENTRIES: Final = "entries.jsonl"
 HEAD: Final = "head.json"
@@ -124,6 +128,7 @@ class Ledger:
                 manifests.write(chained, output)
             else:
                 write_whole(into, content)
+        _told(entry, manifest.ending.status)
         return chained
 
     def history(self) -> History:
@@ -202,6 +207,11 @@ class Ledger:
         head = _Head(sequence=entry.sequence, entry=digest_of_bytes(entry.line))
         if self._read_head() != head:
             write_whole(self._head, sealed(asdict(head)))
+
+
+def _told(entry: Entry, status: str) -> None:
+    about: dict[str, Any] = {"output": entry.output, "output_id": entry.output_id, "status": status}
+    tell(log, "output sealed", **about, digest=entry.data_version, manifest=entry.manifest)
 
 
 def ledger_here(clock: Clock) -> Ledger:

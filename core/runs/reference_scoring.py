@@ -198,6 +198,7 @@ class ReferenceScoring:
         if not self.asked.use_cache:
             return able
         lacking = [each for each in able if each.key is not None and results.find(self.store, each.key) is None]
+        scoring_notes.found(len(able) - len(lacking), of=len(able))
         return [each for each in lacking if not self._is_given_up(each)]
 
     def n_cached(self, planned: Sequence[Planned], waiting: Sequence[Planned]) -> int:

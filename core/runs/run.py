@@ -159,6 +159,7 @@ async def stage(
         receipt = await asyncio.to_thread(runs.receipt, folder)
         if receipt is not None and receipt.succeeded and not fresh:
             if await asyncio.to_thread(lambda: receipt.is_whole):
+                _hit(receipt)
                 return receipt
             tell(log, "outputs damaged", level=logging.WARNING, run_id=folder.run_id, attempt=receipt.attempt)
         chosen = _next(runs, folder, receipt)
@@ -368,6 +369,13 @@ class Ear:
 
 def _lines(stream: str, lines: Iterator[bytes]) -> Iterator[Line]:
     return (Line(stream=stream, text=each.decode(errors="replace")) for each in lines)
+
+
+def _hit(receipt: RunReceipt) -> None:
+    """Say why nothing is done."""
+    reason = "the same work on the same contents has succeeded, and all that it made is as it was"
+    output = str(receipt.folder)
+    tell(log, "cache hit", run_id=receipt.run_id, attempt=receipt.attempt, output=output, reason=reason)
 
 
 def _done(step: Step, folder: AttemptFolder, **figures: str | int | None) -> None:

@@ -1,9 +1,11 @@
-"""What the registry is told of a run of reference scores: that it has begun, and what it made."""
+"""What is told of a run of reference scores: what was there before; to the registry, that it began and what it made."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.core.events import tell
 from sluiceway.core.provenance.key import content_key
 from sluiceway.core.provenance.ledger import place_of
 from sluiceway.core.provenance.manifest import Prefect
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.reference_scoring import Asked, Planned
 
+log = logging.getLogger(__name__)
+
 
 def key_of(asked: Asked, reference: Reference, planned: Sequence[Planned], software: Software) -> str:
     """Name the work of a run of scores by its contents: not by where it is done, nor by where the results go."""
@@ -34,6 +38,13 @@ def key_of(asked: Asked, reference: Reference, planned: Sequence[Planned], softw
         modules=software.modules,
         environment=software.environment,
     )
+
+
+def found(scores: int, *, of: int) -> None:
+    """Say why scores are not scored, where some are not."""
+    if scores:
+        reason = "they were scored on the same panel by the same rules and code, and are as they were"
+        tell(log, "cache hit", scores=scores, of=of, reason=reason)
 
 
 def begun(asked: Asked, key: str, *, home: Path, clock: Clock) -> None:
