@@ -51,6 +51,11 @@ class Engine:
         """Where the engine is for whatever runs in its allocation; `address` and `dashboard` are for this machine."""
         return self.connection.address
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """By which variables a program that runs beside the engine finds it, where its launcher says so."""
+        return self.connection.variables
+
     async def __aenter__(self) -> Self:
         """Use it."""
         return self
@@ -68,7 +73,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             holding = await self._holding(on, resources, python, stack)
             self.connection = await stack.enter_async_context(holding.engine(launcher))
-            self.address = await _from_here(self.connection.address, holding.shell, stack)
+            self.address = await _from_here(self.connection.client or self.connection.address, holding.shell, stack)
             self.dashboard = await _from_here(self.connection.dashboard, holding.shell, stack)
             self._stack = stack.pop_all()
 
@@ -108,12 +113,16 @@ async def started(
     python: str | None,
     options: Mapping[str, Any],
 ) -> Engine:
-    """Start an engine by its launcher's name, for the tasks of this module."""
+    """Start an engine by its launcher's name, for the tasks of this module; its dashboard is an artifact of the run."""
     launcher = launcher_named(name, options)
     if not isinstance(launcher, EngineLauncher):
         raise PlaceUnusable(place=on, reason=f"{name} starts no engine")
     engine = Engine()
     await engine.begin(launcher, on, resources, python)
+    # Without a run there is no page, and Prefect would start a server just for this.
+    if engine.dashboard and TaskRunContext.get() is not None:
+        about = f"{name.capitalize()}'s dashboard"
+        await acreate_link_artifact(engine.dashboard, key=f"{name}-dashboard", description=about)
     return engine
 
 
@@ -129,8 +138,40 @@ async def start_dask(
         python: A Python there that has Dask; else the one on PATH here, or of the cluster's settings there.
         options: Options of the launcher, such as `nodes`, `threads` or `memory`.
     """
-    engine = await started("dask", on, resources=resources, python=python, options=options)
-    # Without a run there is no page, and Prefect would start a server just for this.
-    if engine.dashboard and TaskRunContext.get() is not None:
-        await acreate_link_artifact(engine.dashboard, key="dask-dashboard", description="Dask's dashboard")
-    return engine
+    return await started("dask", on, resources=resources, python=python, options=options)
+
+
+@task(cache_policy=NO_CACHE)
+async def start_ray(
+    on: str = "local", *, resources: Resources | None = None, python: str | None = None, **options: Any
+) -> Engine:
+    """Start a Ray cluster on all nodes, and give where it is: `engine.address` is for Ray's client, from anywhere.
+
+    `ray.init(engine.address)` needs the Python and Ray of the cluster; jobs that are submitted to `engine.dashboard` need
+    neither. Programs beside the engine use the cluster itself, by `engine.variables`.
+
+    Args:
+        on: `local`, or the name of a cluster, where an allocation is held for it.
+        resources: What to ask of the cluster.
+        python: A Python there that has Ray; else the one on PATH here, or of the cluster's settings there.
+        options: Options of the launcher, such as `nodes`, `cpus` or `object_store`.
+    """
+    return await started("ray", on, resources=resources, python=python, options=options)
+
+
+@task(cache_policy=NO_CACHE)
+async def start_spark(
+    on: str = "local", *, resources: Resources | None = None, python: str | None = None, **options: Any
+) -> Engine:
+    """Start a Spark cluster, one worker on each node, and give where it is: `engine.address` is the master.
+
+    With the option `connect`, it is a server of Spark Connect, which a flow uses from wherever it runs. Without it,
+    programs beside the engine use the cluster, by `engine.variables`.
+
+    Args:
+        on: `local`, or the name of a cluster, where an allocation is held for it.
+        resources: What to ask of the cluster.
+        python: A Python there that has Spark; else the one on PATH here, or of the cluster's settings there.
+        options: Options of the launcher, such as `nodes`, `memory` or `connect`.
+    """
+    return await started("spark", on, resources=resources, python=python, options=options)

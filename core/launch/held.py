@@ -49,13 +49,17 @@ class Connection:
     address: str
     dashboard: str
     nodes: tuple[dict[str, Any], ...]
+    # Where the engine takes clients that its nodes cannot reach, and by which variables a program there finds it.
+    client: str
+    variables: dict[str, str]
 
     @classmethod
     def of(cls, content: bytes) -> Self:
         """Read connection.json."""
         told = json.loads(content)
-        nodes = tuple(told.get("nodes", ()))
-        return cls(nodes=nodes, **{name: told[name] for name in ("launcher", "state", "address", "dashboard")})
+        more = {"nodes": tuple(told.get("nodes", ())), "client": told.get("client", "")}
+        more["variables"] = told.get("variables", {})
+        return cls(**more, **{name: told[name] for name in ("launcher", "state", "address", "dashboard")})
 
 
 @contextlib.contextmanager

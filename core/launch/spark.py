@@ -27,3 +27,4 @@ class SparkLauncher(EngineLauncher):
     driver_memory: str = Field(default="1g", pattern=_MEMORY, description="The heap of the driver, on the first node.")
     main_class: str | None = Field(default=None, pattern=r"^[\w.$]+$", description="The class of a .jar to run.")
     conf: dict[str, str] = Field(default_factory=dict, description="Further properties of Spark, for the driver.")
+    connect: bool = Field(default=False, description="Whether to serve Spark Connect, which then has all executors.")

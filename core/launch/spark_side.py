@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import sys
 import urllib.request
 from importlib.util import find_spec
@@ -30,13 +31,14 @@ else:
     from nodeside import Engine, Part, launch, say
 
 _MASTER, _DEFAULTS, _ENV = "master", "spark-defaults.conf", "spark-env.sh"
+_CONNECT = "org.apache.spark.sql.connect.service.SparkConnectServer"
 _ASK_SECONDS, _LINGER_SECONDS = 5, 10.0
 # The application's own pages take the next free port after the one they are told: 16 may be tried.
 _MASTER_PORTS, _WORKER_PORTS, _UI_PORT = 20, 2, "port2"
 _MEBIBYTE = 1 << 20
 _UNITS = {"m": 1, "g": 1 << 10, "t": 1 << 20}
-# Mebibytes. A daemon has a heap of 256 and what a JVM needs beside it; Spark refuses executors of less than 450.
-_DAEMON_HEAP, _DAEMON, _OVERHEAD, _LEAST = 256, 384, 384, 450
+# Mebibytes. A daemon has a heap of 256 and what a JVM needs beside it; Spark refuses a heap with less than 450 to use.
+_DAEMON_HEAP, _DAEMON, _OVERHEAD, _LEAST = 256, 384, 384, 512
 _OVERHEAD_SHARE = 0.1
 # Light programs, which need no compiler's best and no threads to collect garbage.
 _DAEMON_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dspark.port.maxRetries=0 -Dspark.ui.reverseProxy=true"
@@ -92,8 +94,27 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     # The driver of a Python payload is a JVM that hears of its end, and then closes its log of events.
     engine.linger_seconds = _LINGER_SECONDS
     engine.watch = Losses(master.log, parts)
-    engine.connect(address, dashboard, variables=variables)
+    client = _serve(engine, head, variables, options["ready_seconds"]) if options["connect"] else ""
+    engine.connect(address, dashboard, variables=variables, client=client)
     return variables
+
+
+def _serve(engine: Engine, head: Node, variables: Dict[str, str], seconds: float) -> str:
+    """Start a server of Spark Connect as the cluster's driver, and give the address for its clients."""
+    submit = [os.path.join(variables["SPARK_HOME"], "bin", "spark-submit"), "--class", _CONNECT]
+    where = ["--conf", "spark.connect.grpc.binding.address=" + head.address]
+    where += ["--conf", "spark.connect.grpc.binding.port={port0}", "spark-internal"]
+    server = engine.start(head, submit + where, name="connect", env=variables, ports=1, is_vital=True, is_child=True)
+    port = engine.facts(server)["port0"]
+    engine.ready(lambda: [] if _listens(head.address, port) else [server.name], seconds)
+    return "sc://%s:%d" % (head.address, port)
+
+
+def _listens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection((host, port), timeout=_ASK_SECONDS).close()
+        return True
+    return False
 
 
 def _require(home: str) -> None:
