@@ -52,12 +52,16 @@ class PortTaken(DevclusterError):
 
     port: int
     purpose: str
+    holder: str = "another program"
+    instead: str = (
+        "when the cluster is first made, choose other ports with --first-port or leave it out to have free ones chosen"
+    )
 
     def __str__(self) -> str:
-        """Name the port and its purpose."""
+        """Name the port, its purpose, and who has it."""
         return (
-            f"port {self.port}, meant for {self.purpose}, is taken by another program. Stop that program, or, when the "
-            "cluster is first made, choose other ports with --first-port or leave it out to have free ones chosen."
+            f"port {self.port}, meant for {self.purpose}, is taken by {self.holder}. Stop that program, or, "
+            f"{self.instead}."
         )
 
 
