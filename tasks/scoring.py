@@ -14,7 +14,8 @@ from sluiceway.core.genetics.reference import Reference, Staged, Table, finished
 from sluiceway.core.genetics.score import Partial
 from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.provenance.usage import Usage
-from sluiceway.core.runs.reference_scoring import Planned, ReferenceScoring
+from sluiceway.core.runs.planned import Planned
+from sluiceway.core.runs.reference_scoring import ReferenceScoring
 from sluiceway.core.runs.summary import Summary
 from sluiceway.tasks.asker import asked_here
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from sluiceway.core import settings
 from sluiceway.core.catalog import on_demand
-from sluiceway.core.catalog.library import KnownScore, Library
+from sluiceway.core.catalog.library import Library
 from sluiceway.core.catalog.local_files import LocalFiles
 from sluiceway.core.errors import ScoringFileBroken
 from sluiceway.core.events import tell
@@ -31,6 +31,7 @@ from sluiceway.core.registry.shares import Settle, set_apart, share_out
 from sluiceway.core.runs import plink2, scoring_notes
 from sluiceway.core.runs.checkpoints import Checkpoint, Checkpoints
 from sluiceway.core.runs.memory import Budget
+from sluiceway.core.runs.planned import Planned, Planner
 from sluiceway.core.runs.results_folder import ResultsFolder
 from sluiceway.core.runs.scoring_inputs import Read
 from sluiceway.core.runs.steps import step
@@ -83,17 +84,6 @@ class Asked:
         """What was chosen beside the policy and is seen in the results, as JSON has it."""
         names = ("build", "population", "match_log", "compare", "compare_most", "synthetic")
         return {name: getattr(self, name) for name in names}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A score that was asked for: its key, and its result where one is there; or why it cannot be scored."""
-
-    name: str
-    score: KnownScore | None
-    key: str | None
-    failure: str | None
-    source: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +171,17 @@ class ReferenceScoring:
         """Parse what is not parsed yet, and give every score its key; a broken file is one failure, not the end."""
         kept = LocalFiles.below(self._home, reference.panel.build)
         files = kept.files_of(self.asked.scores, fetch=partial(self._fetch, reference))[: self.asked.limit]
-        panel = f"sha256:{table_key(reference.panel, self.asked.policy.genotypes)}"
+        planner = Planner(
+            library=self._library,
+            policy=self.asked.policy,
+            software=self._software,
+            build=reference.panel.build,
+            panel=f"sha256:{table_key(reference.panel, self.asked.policy.genotypes)}",
+            again=self._tries_again,
+        )
         planned: list[Planned] = []
         with ThreadPoolExecutor(max_workers=self.asked.workers) as pool:
-            plans = pool.map(lambda file: self._plan_file(file, reference, panel), files)
-            for number, plan in enumerate(plans, start=1):
+            for number, plan in enumerate(pool.map(planner.scores_in, files), start=1):
                 planned += plan
                 self._progress("scoring files", number, len(files))
         planned = without_twins(planned)
@@ -381,24 +377,6 @@ class ReferenceScoring:
         """Have the catalogue send what was asked for by its id and is not here."""
         on_demand.bring(scores, build=reference.panel.build, clock=self.clock, progress=self._progress)
 
-    def _plan_file(self, file: Path, reference: Reference, panel: str) -> list[Planned]:
-        try:
-            known = self._library.load(file, again=self._tries_again)
-        except ScoringFileBroken as error:
-            tell(_log, "scoring file left out", level=logging.WARNING, file=str(file), reason=error.reason)
-            # Where the file lies is not told: the same work gives the same bytes in any folder.
-            failure = f"the scoring file cannot be used: {error.said}"
-            return [Planned(name=_stem(file), score=None, key=None, failure=failure, source=file)]
-        return [self._plan_score(score, reference.panel.build, panel) for score in known]
-
-    def _plan_score(self, score: KnownScore, build: Build | None, panel: str) -> Planned:
-        policy = self.asked.policy
-        if policy.match == "position" and score.build is not None and build is not None and score.build is not build:
-            said = f"the score is on {score.build}, the panel on {build}; use the harmonised file"
-            return Planned(name=score.name, score=None, key=None, failure=said, source=score.source)
-        key = results.result_key(score.digest_for(policy), panel, policy, self._software)
-        return Planned(name=score.name, score=score, key=key, failure=None, source=score.source)
-
     def _named(self, planned: Planned) -> Named:
         failure = self._failure_of(planned)
         result = None if planned.key is None or failure else results.find(self.store, planned.key)
@@ -412,7 +390,3 @@ class ReferenceScoring:
             failure=failure,
             notes=score.notes if score else (),
         )
-
-
-def _stem(file: Path) -> str:
-    return file.name.partition(".")[0]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sluiceway.core.catalog.refreshed import Account
     from sluiceway.core.catalog.release import Release, Upstream
     from sluiceway.core.genetics.reference import Reference
-    from sluiceway.core.runs.reference_scoring import Planned
+    from sluiceway.core.runs.planned import Planned
     from sluiceway.core.runs.refresh_fetch import Bringing
     from sluiceway.core.runs.refresh_options import RefreshOptions
     from sluiceway.core.runs.refresh_scores import PolicyScores

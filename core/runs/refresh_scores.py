@@ -14,7 +14,8 @@ from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import content_key
 from sluiceway.core.provenance.software import software_of
 from sluiceway.core.provenance.usage import Usage
-from sluiceway.core.runs.reference_scoring import Asked, Planned, ReferenceScoring
+from sluiceway.core.runs.planned import Planned
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.store.lock import exclusive
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from sluiceway.core.catalog.library import Library
     from sluiceway.core.genetics.panel import Panel
     from sluiceway.core.provenance.tree import Cache
-    from sluiceway.core.runs.reference_scoring import Asked, Planned
+    from sluiceway.core.runs.planned import Planned
+    from sluiceway.core.runs.reference_scoring import Asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

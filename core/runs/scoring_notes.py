@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sluiceway.core.genetics.reference import Reference
     from sluiceway.core.provenance.software import Software
     from sluiceway.core.remote.clock import Clock
-    from sluiceway.core.runs.reference_scoring import Asked, Planned
+    from sluiceway.core.runs.planned import Planned
+    from sluiceway.core.runs.reference_scoring import Asked
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sluiceway.core.runs.reference_scoring import Planned
+    from sluiceway.core.runs.planned import Planned
 
 
 def without_twins(planned: Iterable[Planned]) -> list[Planned]:

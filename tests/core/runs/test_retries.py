@@ -12,7 +12,8 @@ from sluiceway.core.catalog.library import Library
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import BROKEN, make_scores
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.runs.reference_scoring import Asked, Planned, ReferenceScoring
+from sluiceway.core.runs.planned import Planned
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
 from sluiceway.core.store.objects import ObjectStore
 from tests.conftest import User
