@@ -82,9 +82,7 @@ class Foreign(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     prefect_api_url: str | None = Field(default=None, validation_alias=AliasChoices("PREFECT_API_URL"))
-    dask_scheduler_address: str | None = Field(
-        default=None, validation_alias=AliasChoices("DASK_SCHEDULER_ADDRESS")
-    )
+    dask_scheduler_address: str | None = Field(default=None, validation_alias=AliasChoices("DASK_SCHEDULER_ADDRESS"))
     slurm_job_id: str | None = Field(default=None, validation_alias=AliasChoices("SLURM_JOB_ID"))
     slurm_mem_per_node: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_MEM_PER_NODE"))
     slurm_mem_per_cpu: int | None = Field(default=None, validation_alias=AliasChoices("SLURM_MEM_PER_CPU"))
