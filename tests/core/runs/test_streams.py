@@ -100,7 +100,7 @@ def test_only_steps_with_a_marker_are_kept_of_what_a_job_made() -> None:
 
 @pytest.mark.parametrize("end", ["true", "exit 3"])
 async def test_steps_are_artifacts_while_their_job_still_runs(place: Path, end: str) -> None:
-    """Red on: core/runs/streams.py: `await asyncio.to_thread(steps.look)` -> `pass`."""
+    """Red on: core/runs/streams.py: `while not over.is_set():` -> `while False:`."""
     here = Here(place)
     go = place / "go"
     request = here.request(SLOW.format(go=go, end=end), **declaring([f"{MARKER}:marker"]))
