@@ -39,7 +39,8 @@ _ENVIRONMENT = Field(
     default="", description="The environment that a triggered request runs in where it names none itself."
 )
 _LAUNCHER = Field(
-    default="", description="How a triggered request is started that does not say so itself: single, or beside dask."
+    default="",
+    description="How a triggered request is started that does not say so itself: single, or beside dask, ray or spark.",
 )
 _OPTIONS: Any = Field(default_factory=dict, description="Options of that launcher, such as threads.")
 _COMMAND = Field(default=(), description="The program and its arguments that trigger() runs unless it is given others.")

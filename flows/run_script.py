@@ -80,7 +80,7 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
         fresh: Run it although it has succeeded before.
         retries: How often to try again where it lacked memory or time, a node failed, or it was preempted.
         env: The environment that it runs in, by the name of its block or of its table in clusters.toml.
-        launcher: How it is started: `single`, which makes as many tasks of it as the resources say, or beside `dask`.
+        launcher: How it is started: `single`, in the tasks that the resources say, or beside `dask`, `ray` or `spark`.
         launcher_options: Options of the launcher, such as `threads`.
 
     Returns:

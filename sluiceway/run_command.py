@@ -53,7 +53,8 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
     launcher: Annotated[
         str | None,
         typer.Option(
-            "--launcher", help="How it is started: single, which makes --ntasks tasks of it, or beside an engine: dask."
+            "--launcher",
+            help="How it is started: single, which makes --ntasks tasks of it, or beside dask, ray or spark.",
         ),
     ] = None,
     launcher_options: Annotated[

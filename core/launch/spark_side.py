@@ -197,6 +197,8 @@ def properties(head: Node, address: str, ui_port: int, memory: int, options: Map
         "spark.ui.port": str(ui_port),
         # Whoever reaches the master's pages, by one tunnel, reaches them all.
         "spark.ui.reverseProxy": "true",
+        # For people at a terminal; here it would fill a file.
+        "spark.ui.showConsoleProgress": "false",
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": "file://" + quote(options["events"]),
     }
