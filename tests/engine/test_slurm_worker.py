@@ -1,0 +1,197 @@
+"""The slurm worker with a real Prefect server, its jobs on this machine: run, told, cancelled, and taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelling, Scheduled
+from prefect.workers.base import BaseWorker
+
+from sluiceway.blocks.worker import SlurmWorker
+from sluiceway.core.runs.hosts import runs_here
+from tests.conftest import User
+
+FLOWS = """
+import os, time
+from pathlib import Path
+from prefect import flow
+
+@flow
+def hello(mark: str) -> None:
+    print("printed by", mark)
+    Path(mark).write_text(os.getcwd())
+
+@flow
+def waits(mark: str, seconds: float) -> None:
+    print("began")
+    with Path(mark).open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(seconds)
+    print("done")
+"""
+WORKER = """
+import asyncio, sys
+from sluiceway.blocks.worker import SlurmWorker
+asyncio.run(SlurmWorker(work_pool_name=sys.argv[1], heartbeat_interval_seconds=1).start())
+"""
+
+
+class Pool:
+    """A work pool of the type slurm, whose cluster is this machine unless something else is asked."""
+
+    def __init__(self, client: PrefectClient, folder: Path) -> None:
+        self.client, self.folder, self.name = client, folder, f"pool-{uuid4().hex[:8]}"
+
+    async def make(self) -> None:
+        template = SlurmWorker.get_default_base_job_template()
+        await self.client.create_work_pool(
+            WorkPoolCreate(name=self.name, type="slurm", base_job_template=template), overwrite=True
+        )
+        (self.folder / "flows.py").write_text(FLOWS)
+
+    async def ask(self, flow: str, **parameters: Any) -> UUID:
+        """Ask for a flow run of a deployment, as a person does."""
+        variables = {"cluster": "local", "environment": sys.prefix, **parameters.pop("variables", {})}
+        deployment = await self.client.create_deployment(
+            flow_id=await self.client.create_flow_from_name(flow),
+            name=f"{flow}-{uuid4().hex[:8]}",
+            path=str(self.folder),
+            entrypoint=f"flows.py:{flow}",
+            work_pool_name=self.name,
+            job_variables=variables,
+        )
+        asked = await self.client.create_flow_run_from_deployment(deployment, parameters=parameters, state=Scheduled())
+        return asked.id
+
+    async def work(self) -> None:
+        """Let a worker take what there is, and see it to its end."""
+        await SlurmWorker(work_pool_name=self.name, prefetch_seconds=20).start(run_once=True, printer=lambda _: None)
+
+    async def run(self, flow_run: UUID) -> FlowRun:
+        return await self.client.read_flow_run(flow_run)
+
+    async def said(self, flow_run: UUID, text: str) -> list[str]:
+        """The lines of a flow run's log, once this one is there."""
+        only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run]))
+        async with asyncio.timeout(30):
+            while True:
+                lines = [each.message for each in await self.client.read_logs(log_filter=only, limit=200)]
+                if any(text in each for each in lines):
+                    return lines
+                await asyncio.sleep(0.3)
+
+
+async def until(path: Path) -> None:
+    async with asyncio.timeout(60):
+        while not path.exists() or not path.read_text().endswith("\n"):
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def pool(user: User) -> AsyncIterator[Pool]:
+    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
+    async with get_client() as client:
+        pool = Pool(client, user.folder)
+        await pool.make()
+        yield pool
+
+
+def test_prefect_finds_the_worker_by_its_type() -> None:
+    assert BaseWorker.get_worker_class_from_type("slurm") is SlurmWorker
+
+
+async def test_a_flow_run_becomes_a_job_whose_lines_are_in_its_log(pool: Pool) -> None:
+    mark = pool.folder / "made"
+    asked = await pool.ask("hello", mark=str(mark))
+    await pool.work()
+    found = await pool.run(asked)
+    assert (found.state_name, mark.exists()) == ("Completed", True)
+    lines = await pool.said(asked, "succeeded")
+    assert lines.count(f"printed by {mark}") == 1, lines
+    assert not list(runs_here().home.glob("worker/*"))
+
+
+async def test_a_job_that_never_reports_crashes_its_flow_run_by_name(pool: Pool) -> None:
+    asked = await pool.ask("hello", mark="never", variables={"command": "echo complaint >&2; exit 3"})
+    await pool.work()
+    found = await pool.run(asked)
+    assert found.state is not None
+    assert (found.state_name, "exit code 3" in str(found.state.message)) == ("Crashed", True), found.state.message
+    assert "stderr: complaint" in await pool.said(asked, "complaint")
+
+
+async def test_a_node_that_does_not_reach_the_api_says_so_and_what_to_change(pool: Pool) -> None:
+    asked = await pool.ask("hello", mark="never", variables={"api_url": "http://127.0.0.1:9/api"})
+    await pool.work()
+    found = await pool.run(asked)
+    assert found.state is not None
+    assert "cannot reach the Prefect API; see the job variable api_url" in str(found.state.message)
+
+
+async def test_a_wrong_resource_is_refused_before_anything_is_submitted(pool: Pool) -> None:
+    asked = await pool.ask("hello", mark="never", variables={"resources": {"time": "12"}})
+    await pool.work()
+    found = await pool.run(asked)
+    assert found.state is not None
+    assert (found.state_name, "with its units" in str(found.state.message)) == ("Crashed", True), found.state.message
+    assert not (runs_here().home / "runs").exists()
+
+
+async def killed_while_it_works(pool: Pool, mark: Path) -> None:
+    """Start a worker in a process of its own, and kill it when its flow run runs."""
+    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, pool.name, env=environment)
+    await until(mark)
+    worker.send_signal(signal.SIGKILL)
+    await worker.wait()
+
+
+async def test_the_next_worker_goes_on_with_what_a_killed_one_left(pool: Pool) -> None:
+    """Red on: blocks/worker.py: `noted = {each.flow_run: each for each in self._notes.all()}` -> `noted = {}`."""
+    mark = pool.folder / "mark"
+    asked = await pool.ask("waits", mark=str(mark), seconds=6)
+    await killed_while_it_works(pool, mark)
+    assert (await pool.run(asked)).state_name == "Running"
+    await pool.work()
+    found = await pool.run(asked)
+    assert (found.state_name, len(mark.read_text().splitlines())) == ("Completed", 1)
+    lines = await pool.said(asked, "succeeded")
+    assert [lines.count("began"), lines.count("done")] == [1, 1], lines
+
+
+async def test_a_flow_run_whose_job_died_with_its_worker_is_crashed_by_the_next(pool: Pool) -> None:
+    """Red on: blocks/worker_ends.py: `return Crashed(message=told) case StateType.CANCELLING` -> `return None`."""
+    mark = pool.folder / "mark"
+    asked = await pool.ask("waits", mark=str(mark), seconds=100)
+    await killed_while_it_works(pool, mark)
+    for started in runs_here().home.glob("runs/*/a1/started.json"):
+        os.killpg(os.getpgid(int(mark.read_text())), signal.SIGKILL)
+        assert started.exists()
+    await pool.work()
+    found = await pool.run(asked)
+    assert found.state is not None
+    assert (found.state_name, "KILL" in str(found.state.message)) == ("Crashed", True), found.state.message
+
+
+async def test_a_flow_run_that_is_cancelled_ends_with_its_job(pool: Pool) -> None:
+    mark = pool.folder / "mark"
+    asked = await pool.ask("waits", mark=str(mark), seconds=100, variables={"cancel_grace_seconds": 0})
+    working = asyncio.create_task(pool.work())
+    await until(mark)
+    await pool.client.set_flow_run_state(asked, Cancelling())
+    await working
+    assert (await pool.run(asked)).state_name == "Cancelled"
+    assert not Path(f"/proc/{mark.read_text().strip()}").exists()
