@@ -147,7 +147,7 @@ async def start_ray(
 ) -> Engine:
     """Start a Ray cluster on all nodes, and give where it is: `engine.address` is for Ray's client, from anywhere.
 
-    `ray.init(engine.address)` needs the Python and Ray of the cluster; jobs that are submitted to `engine.dashboard` need
+    `ray.init(engine.address)` needs the Python and Ray of the cluster; jobs submitted to `engine.dashboard` need
     neither. Programs beside the engine use the cluster itself, by `engine.variables`.
 
     Args:

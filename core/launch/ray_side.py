@@ -81,8 +81,9 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     shown = "http://" + dashboard if options["dashboard"] else ""
     engine.ready(lambda: _absent(names, seen) or _unshown(shown), options["ready_seconds"])
     os.remove(seen)
-    engine.connect(address, shown, client="ray://" + client if options["client"] else "")
-    return dict(_TOLD, RAY_ADDRESS=address, **({"RAY_API_SERVER_ADDRESS": shown} if shown else {}))
+    variables = dict(_TOLD, RAY_ADDRESS=address, **({"RAY_API_SERVER_ADDRESS": shown} if shown else {}))
+    engine.connect(address, shown, client="ray://" + client if options["client"] else "", variables=variables)
+    return variables
 
 
 def addressed(nodes: List[Node]) -> List[Node]:
