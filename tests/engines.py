@@ -11,19 +11,22 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 from tests.conftest import ROOT
 
-KEPT = ROOT / ".tools" / "engines"
+# A copy of the tree, such as a test of the tests works in, has neither the lock nor what was made by it.
+CHECKOUT = ROOT if (ROOT / "uv.lock").exists() else Path(sys.prefix).parent
+KEPT = CHECKOUT / ".tools" / "engines"
 
 
 def locked(package: str) -> str:
     """The version that uv.lock has; what stands in brackets is an extra."""
     (version,) = {
         each["version"]
-        for each in tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+        for each in tomllib.loads((CHECKOUT / "uv.lock").read_text())["package"]
         if each["name"] == package.partition("[")[0]
     }
     return f"{package}=={version}"
@@ -46,6 +49,8 @@ def environment_with(package: str, *more: str, python: str = "/usr/bin/python3")
 
 
 def uv(*arguments: str | Path) -> None:
-    found = subprocess.run(["sh", ROOT / "deployments" / "setup.sh", "uv"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["sh", CHECKOUT / "deployments" / "setup.sh", "uv"], capture_output=True, text=True, check=True
+    )
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([found.stdout.strip(), "--quiet", *map(str, arguments)], env=variables, cwd="/", check=True)

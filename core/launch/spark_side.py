@@ -252,7 +252,9 @@ class Losses:
 
     def __call__(self) -> None:
         """Tell of what was lost since the last time."""
-        with open(self._log, "rb") as file:
+        piece = b""
+        # That it cannot be read now ends no run.
+        with contextlib.suppress(OSError), open(self._log, "rb") as file:
             file.seek(self._read)
             piece = file.read()
         self._read += len(piece)
