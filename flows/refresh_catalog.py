@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from prefect import flow
 
+from sluiceway.blocks.hub import Hub
 from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.catalog.catalog import Catalog
 from sluiceway.core.checkout import require_one_tree
+from sluiceway.core.publish.hub import HubPlace
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.place import parse
 from sluiceway.core.runs.refresh import CatalogRefresh
@@ -39,11 +43,17 @@ def refresh_catalog(options: RefreshOptions = _EVERYTHING) -> RefreshSummary:
     progress = ProgressArtifacts(clock, key=refresh_page.KEY)
     at_place = scorer_at(parse(options.on), workers=options.workers, find=cluster_of_block)
     with at_place as scorer, asked_here():
-        run = CatalogRefresh(options, place=place, means=Means(clock=clock, progress=progress, scorer=scorer))
+        means = Means(clock=clock, progress=progress, scorer=scorer)
+        run = CatalogRefresh(options, place=place, means=means, hub=_hub(options.hub))
         with run.alone():
             summary = _refreshed(run)
     refresh_page.show_summary(summary)
     return summary
+
+
+def _hub(block: str | None) -> HubPlace | None:
+    # It gives a coroutine inside of a loop alone.
+    return None if block is None else cast("Hub", Hub.load(block)).place
 
 
 def _refreshed(run: CatalogRefresh) -> RefreshSummary:

@@ -44,13 +44,14 @@ class ProgressArtifacts:
         elif done == of or now - shown.changed >= _PAUSE:
             shown.changed = now
             text = f"{what}: {done} of {of}; {_left(now - shown.since, share)}"
-            update_progress_artifact(shown.artifact, progress=share, description=text)
+            # _sync: whoever tells of downloads does so inside of a loop, where Prefect would give a coroutine.
+            update_progress_artifact(shown.artifact, progress=share, description=text, _sync=True)  # type: ignore[call-arg]
 
     def _create(self, what: str, done: int, of: int, share: float) -> UUID:
         key = f"{self._key}-{what.replace(' ', '-')}"
         told = f"{what}: {done} of {of}"
         # It gives a coroutine to asynchronous callers alone.
-        return cast("UUID", create_progress_artifact(share, key=key, description=told))
+        return cast("UUID", create_progress_artifact(share, key=key, description=told, _sync=True))  # type: ignore[call-arg]
 
 
 def _left(passed: timedelta, share: float) -> str:

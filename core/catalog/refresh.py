@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import shutil
@@ -177,8 +178,10 @@ def waited(work: Coroutine[Any, Any, _Answer]) -> _Answer:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
+    # Who asks, and for which run, is known to the caller's context alone.
+    context = contextvars.copy_context()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, work).result()
+        return pool.submit(context.run, asyncio.run, work).result()
 
 
 async def _wanted(
