@@ -115,6 +115,6 @@ def _agrees(row: dict[str, float], values: pl.Series | None) -> bool:
         # Left out for that, and there is nothing to compare.
         return True
     found = np.array([values.mean(), values.std(), *np.percentile(values.to_numpy(), _PERCENTS)])
-    told = np.array([row[name] for name in ("mean", "std", "p5", "p25", "median", "p75", "p95")])
+    told = np.array([row[name] for name in ("mean", "std", "p5", "p25", "median", "p75", "p95")], np.float64)
     allowed = _OFF * row["std"] + _ROUNDING * float(np.abs(values.to_numpy()).max())
     return bool((np.abs(found - told) <= allowed).all())
