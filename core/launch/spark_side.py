@@ -17,7 +17,7 @@ import socket
 import sys
 import urllib.request
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NoReturn, Optional, Sequence, Set
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NoReturn, Sequence, Set
 from urllib.parse import quote
 
 if TYPE_CHECKING or __package__:
@@ -42,6 +42,8 @@ _DAEMON_HEAP, _DAEMON, _OVERHEAD, _LEAST = 256, 384, 384, 512
 _OVERHEAD_SHARE = 0.1
 # Light programs, which need no compiler's best and no threads to collect garbage.
 _DAEMON_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dspark.port.maxRetries=0 -Dspark.ui.reverseProxy=true"
+# Drivers run beside us: nobody submits them to the master, by a port that all masters of a node would share.
+_DAEMON_OPTIONS += " -Dspark.master.rest.enabled=false"
 _LAUNCHED = re.compile(r"Launching executor (\S+) on worker worker-\d+-(\S+)")
 _REMOVED = re.compile(r"Removing executor (\S+) because it is (EXITED|FAILED|LOST)")
 
@@ -82,10 +84,10 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     facts = engine.facts(master)
     address = "spark://%s:%d" % (head.address, facts["port0"])
     dashboard = "http://%s:%d/" % (head.address, facts["port1"])
-    engine.ready(lambda: [] if _workers(dashboard) is not None else [_MASTER], options["ready_seconds"])
+    engine.ready(lambda: [] if _asked(dashboard).get("status") == "ALIVE" else [_MASTER], options["ready_seconds"])
     parts = [_start_worker(engine, node, home, address, options) for node in engine.nodes]
     engine.ready(lambda: _absent(parts, dashboard), options["ready_seconds"])
-    memory = min(int(each["memory"]) for each in _workers(dashboard) or [{"memory": _LEAST}])
+    memory = min((int(each["memory"]) for each in _alive(dashboard)), default=_LEAST)
     events = os.path.join(engine.folder, "events")
     os.makedirs(events, exist_ok=True)
     told = properties(head, address, facts[_UI_PORT], memory, dict(options, events=events))
@@ -278,17 +280,21 @@ class Losses:
 
 def _absent(parts: Sequence[Part], dashboard: str) -> Set[str]:
     """Give the parts whose workers the master does not have; all of them where it does not answer."""
-    alive = {(each["host"], each["port"]) for each in _workers(dashboard) or () if each["state"] == "ALIVE"}
+    alive = {(each["host"], each["port"]) for each in _alive(dashboard)}
     return {each.name for each in parts if (each.node.address, each.facts.get("port0")) not in alive}
 
 
-def _workers(dashboard: str) -> Optional[List[Dict[str, Any]]]:
-    """Ask the master for its workers; none where it does not answer."""
+def _alive(dashboard: str) -> List[Dict[str, Any]]:
+    return [each for each in _asked(dashboard).get("workers", ()) if each["state"] == "ALIVE"]
+
+
+def _asked(dashboard: str) -> Dict[str, Any]:
+    """Ask the master how it is, and for its workers; it says nothing where it does not answer."""
     # No proxy of the environment's knows the nodes.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with contextlib.suppress(OSError, ValueError), opener.open(dashboard + "json/", timeout=_ASK_SECONDS) as answer:
-        return list(json.loads(answer.read().decode("utf-8"))["workers"])
-    return None
+        return dict(json.loads(answer.read().decode("utf-8")))
+    return {}
 
 
 if __name__ == "__main__":

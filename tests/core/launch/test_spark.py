@@ -27,7 +27,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         files = [os.path.join(registered, each) for each in os.listdir(registered)]
-        self.wfile.write(json.dumps({"workers": [json.load(open(each)) for each in files]}).encode())
+        self.wfile.write(json.dumps({"status": "ALIVE", "workers": [json.load(open(each)) for each in files]}).encode())
     def log_message(self, *_):
         pass
 
