@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from prefect import flow
 
@@ -10,7 +10,6 @@ from sluiceway.blocks.hub import Hub
 from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.catalog.catalog import Catalog
 from sluiceway.core.checkout import require_one_tree
-from sluiceway.core.publish.hub import HubPlace
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.place import parse
 from sluiceway.core.runs.refresh import CatalogRefresh
@@ -22,6 +21,9 @@ from sluiceway.tasks.asker import asked_here
 from sluiceway.tasks.dask_ranges import scorer_at
 from sluiceway.tasks.progress import ProgressArtifacts
 from sluiceway.tasks.publish import publish_snapshot
+
+if TYPE_CHECKING:
+    from sluiceway.core.publish.hub import HubPlace
 
 _EVERYTHING = RefreshOptions()
 
@@ -69,5 +71,5 @@ def _refreshed(run: CatalogRefresh) -> RefreshSummary:
     seen = refresh.lay_out_tables(run, looked, seen)
     wish = run.publication(looked, seen)
     if wish is not None:
-        run.published(publish_snapshot(wish))
+        run.published(wish, publish_snapshot(wish))
     return run.summary(looked, seen)

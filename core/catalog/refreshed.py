@@ -32,11 +32,13 @@ class Account:
         scores: The scores that have results.
         recipes: The recipes by which they have them.
         laid_out: What the tables of each policy were made of.
+        published: What was published last.
     """
 
     scores: Mapping[str, Entry] = field(default_factory=dict)
     recipes: Sequence[Recipe] = ()
     laid_out: Mapping[str, str] = field(default_factory=dict)
+    published: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -55,6 +57,7 @@ class Account:
             scores={pgs_id: Entry(**each) for pgs_id, each in document["scores"].items()},
             recipes=tuple(Recipe(**each) for each in document["recipes"]),
             laid_out=document["laid_out"],
+            published=document["published"],
         )
 
     def write(self, folder: Path) -> None:
@@ -66,6 +69,7 @@ class Account:
             "scores": {pgs_id: {**asdict(each), "recipe": number[each.recipe]} for pgs_id, each in self.scores.items()},
             "recipes": [asdict(self.recipes[each]) for each in used],
             "laid_out": dict(self.laid_out),
+            "published": self.published,
         }
         with Storing("write", folder / NAME):
             folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ from sluiceway.core.registry.asker import by_whom
 from sluiceway.core.runs.refresh_fetch import Bringing
 from sluiceway.core.runs.refresh_options import READERS
 from sluiceway.core.runs.refresh_plan import Planner, Seen, account_of
+from sluiceway.core.runs.refresh_published import publication_key, standing
 from sluiceway.core.runs.refresh_scores import PanelFiles, PolicyScores
 from sluiceway.core.runs.refresh_summary import RefreshSummary, counted
 from sluiceway.core.runs.steps import step
@@ -219,29 +220,23 @@ class CatalogRefresh:
         """Publish the data sets, unless the same was published before; PublicationRefused where the audit blocks."""
         wish = self.publication(looked, seen)
         if wish is not None:
-            self.published(publish(wish, clock=self.clock, progress=self._progress))
+            self.published(wish, publish(wish, clock=self.clock, progress=self._progress))
 
     def publication(self, looked: Looked, seen: Seen) -> Publication | None:
-        """Give what is to be published; none where that is not wanted, or scores are left open."""
-        if not self.options.publish or READERS not in self._sets or seen.backlog.left_open:
-            return None
-        own = next((each.folder for name, each in self._sets.items() if name != READERS), None)
-        return Publication(
-            name=self.options.panel_name or Path(self.options.panel).name,
-            panel=self._references[READERS].panel,
-            results=self._sets[READERS].folder,
-            own=own,
-            release=looked.release,
-            home=self.place.home,
-            folder=self.options.out / PUBLISHED,
-            unscorable=frozenset(each.pgs_id for each in seen.backlog.items if each.state is State.UNSCORABLE),
-            rules=audit.Rules(completeness=self.options.completeness, allow_partial=self.options.allow_partial),
-            hub=self._hub,
-        )
+        """Give what is to be published; none where that is not wanted, scores are left open, or it is there already."""
+        wish = self._wish(looked, seen)
+        account = Account.read(self.options.out)
+        if wish is None or publication_key(wish, account.laid_out) != account.published:
+            return wish
+        there = standing(wish)
+        self._done.published += there or []
+        return wish if there is None else None
 
-    def published(self, published: Sequence[Published]) -> None:
+    def published(self, wish: Publication, published: Sequence[Published]) -> None:
         """Note what was published."""
         self._done.published += published
+        account = Account.read(self.options.out)
+        replace(account, published=publication_key(wish, account.laid_out)).write(self.options.out)
 
     def summary(self, looked: Looked, seen: Seen) -> RefreshSummary:
         """Say how it went, by the tables of our own policy."""
@@ -264,6 +259,23 @@ class CatalogRefresh:
             published=tuple(self._done.published),
             is_new=self._done.is_new,
             resources=[{"task": each.name, **each.resources.model_dump(mode="json")} for each in self.steps],
+        )
+
+    def _wish(self, looked: Looked, seen: Seen) -> Publication | None:
+        if not self.options.publish or READERS not in self._sets or seen.backlog.left_open:
+            return None
+        own = next((each.folder for name, each in self._sets.items() if name != READERS), None)
+        return Publication(
+            name=self.options.panel_name or Path(self.options.panel).name,
+            panel=self._references[READERS].panel,
+            results=self._sets[READERS].folder,
+            own=own,
+            release=looked.release,
+            home=self.place.home,
+            folder=self.options.out / PUBLISHED,
+            unscorable=frozenset(each.pgs_id for each in seen.backlog.items if each.state is State.UNSCORABLE),
+            rules=audit.Rules(completeness=self.options.completeness, allow_partial=self.options.allow_partial),
+            hub=self._hub,
         )
 
     def _plan(self, looked: Looked, *, retries: bool) -> Seen:
