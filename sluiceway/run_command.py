@@ -144,13 +144,7 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
         asked |= {"launcher": launcher, "launcher_options": options}
         with direct_or_flow.connected(server):
             receipt = _lived(run_as_flow(runs, key=request.key, asked=asked), name=name)
-    for each in receipt.warnings:
-        console.for_remarks().print(f"warning: {each}", markup=False, soft_wrap=True)
-    if as_json:
-        typer.echo(json.dumps(receipt.as_json()))
-    receipt.require_success()
-    told = f"run {receipt.run_id}, attempt {receipt.attempt}: {receipt.why}; {len(receipt.outputs)} outputs in {folder}"
-    console.for_remarks().print(told, markup=False, soft_wrap=True)
+    _tell(receipt, folder, as_json=as_json)
 
 
 def jobs(
@@ -236,6 +230,17 @@ def _printing(*, as_json: bool) -> Callable[[Heard], Awaitable[None]]:
         show(heard, sys.stderr if as_json else sys.stdout)
 
     return hear
+
+
+def _tell(receipt: RunReceipt, folder: Path, *, as_json: bool) -> None:
+    """Say what came of a run; one that has failed is an error."""
+    for each in receipt.warnings:
+        console.for_remarks().print(f"warning: {each}", markup=False, soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps(receipt.as_json()))
+    receipt.require_success()
+    told = f"run {receipt.run_id}, attempt {receipt.attempt}: {receipt.why}; {len(receipt.outputs)} outputs in {folder}"
+    console.for_remarks().print(told, markup=False, soft_wrap=True)
 
 
 def _lived(life: Coroutine[Any, Any, RunReceipt], *, name: str) -> RunReceipt:
