@@ -302,6 +302,7 @@ async def test_nothing_outlives_a_launcher_that_is_killed_on_its_node(launched: 
 
 @pytest.mark.nightly
 async def test_the_dashboard_is_opened_from_here(launched: Launched) -> None:
+    """Red on: core/launch/opened.py: `netloc=f"{host}:{port}"` -> `netloc=parts.netloc`."""
     request = asked(launched, SUM, RayLauncher(), EACH="0.5")
     running = asyncio.create_task(launched.there.run(request, nodes=2, **WISH))
     await begun(launched)
