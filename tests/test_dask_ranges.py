@@ -50,6 +50,7 @@ def run(place: Path, out: str, on: str) -> list[bytes]:
     return contents(place / out)
 
 
+@pytest.mark.slow
 def test_workers_of_this_machine_and_of_a_running_scheduler_give_the_bits_of_threads(place: Path) -> None:
     local = run(place, "local", "local")
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as theirs:  # type: ignore[no-untyped-call]
@@ -72,6 +73,7 @@ def test_a_scheduler_that_the_environment_names_is_used_and_never_ended(user: Us
         assert (found.address, found.why) == ("tcp://10.0.0.1:1", "it was named")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_changes_no_bit(place: Path) -> None:
     """Red on: tasks/dask_ranges.py: `client.map(score, asked,` -> `client.map(score, asked[1:],`."""
     local = run(place, "local", "local")
