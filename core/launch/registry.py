@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from sluiceway.core.launch.launcher import Launcher
     from sluiceway.core.slurm.resources import Resources
 
-LAUNCHERS: dict[str, type[Launcher]] = {each.name: each for each in (SingleLauncher, DaskLauncher, RayLauncher, SparkLauncher)}
+LAUNCHERS: dict[str, type[Launcher]] = {
+    each.name: each for each in (SingleLauncher, DaskLauncher, RayLauncher, SparkLauncher)
+}
 
 
 def launcher_named(
