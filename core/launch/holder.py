@@ -64,7 +64,7 @@ class Holder:
         try:
             return self._run_in(folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
     def _run_in(self, folder: str) -> int:
         first, lock = take_ports(self._order["ports"])
@@ -75,6 +75,10 @@ class Holder:
         try:
             code = self._wait(child, folder)
         finally:
+            if self._is_in_a_hurry:
+                # Slurm is about to kill us as well: what would lie about goes first, however long the rest takes.
+                self._sync(folder)
+                _remove(folder)
             end_all(child, _SHORT_GRACE_SECONDS if self._is_in_a_hurry else self._order["grace"])
             self._sync(folder)
         if lock is not None:
@@ -207,6 +211,10 @@ def short_folder() -> str:
             with contextlib.suppress(OSError):
                 return tempfile.mkdtemp(prefix="sw-", dir=place)
     return tempfile.mkdtemp(prefix="sw-", dir=os.path.expanduser("~"))
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_growth(source: str, target: str, copied: Dict[str, int], only: Sequence[str] = ()) -> None:

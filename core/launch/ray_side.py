@@ -30,7 +30,7 @@ else:
     from children import Failed
     from nodeside import Engine, launch, write_whole
 
-_LOGS, _SEEN, _FACTS = "session_latest/logs", ".ray-nodes.json", ("cpus", "memory", "gpus", "tmp", "port0")
+_LOGS, _SEEN, _FACTS = "r/session_latest/logs", ".ray-nodes.json", ("cpus", "memory", "gpus", "tmp", "port0")
 _OF_EACH = (
     "--object-manager-port", "--node-manager-port", "--dashboard-agent-listen-port", "--dashboard-agent-grpc-port",
     "--runtime-env-agent-port", "--metrics-export-port",
@@ -121,7 +121,8 @@ def words_for(order: Dict[str, Any], facts: Dict[str, str], room: int) -> List[s
     first = int(facts["port0"])
     names = _OF_EACH if "address" in order else _OF_HEAD + _OF_EACH
     words = ["start", "--block", "--disable-usage-stats", "--log-style=record", "--log-color=false"]
-    words += ["--node-ip-address", order["host"], "--node-name", order["name"], "--temp-dir", facts["tmp"]]
+    # Ray opens its folder to everybody, which one inside of ours is not.
+    words += ["--node-ip-address", order["host"], "--node-name", order["name"], "--temp-dir", facts["tmp"] + "/r"]
     words += ["--num-cpus", facts["cpus"] if order["cpus"] is None else str(order["cpus"])]
     words += ["--num-gpus", facts["gpus"], "--resources", json.dumps(order["resources"])]
     words += ["--memory", str(max(memory - store, 1)), "--object-store-memory", str(store)]
