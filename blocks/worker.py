@@ -26,7 +26,7 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from sluiceway.blocks.slurm import cluster_of_block, reach
-from sluiceway.blocks.worker_ends import said_of, state_after, status_of
+from sluiceway.blocks.worker_ends import state_after, status_of
 from sluiceway.blocks.worker_notes import Note, Notes
 from sluiceway.blocks.worker_order import (
     SlurmJobConfiguration,
@@ -215,8 +215,11 @@ class SlurmWorker(BaseWorker[SlurmJobConfiguration, SlurmVariables, SlurmWorkerR
         is_meant = note is None or await self._submission(flow_run) == note.submission
         said = state_after(receipt, found.state) if is_meant else None
         logger = self.get_flow_run_logger(found)
-        logger.log(logging.INFO if receipt.succeeded else logging.WARNING, "%s", said_of(receipt))
-        if said is not None:
+        if said is None:
+            level = logging.INFO if receipt.succeeded else logging.WARNING
+            logger.log(level, "job %s on %s %s", receipt.job_id, receipt.place, receipt.why)
+        else:
+            logger.warning("%s", said.message)
             # By force: one that says that it crashed is told why, and one that is cancelling has no process left.
             await self.client.set_flow_run_state(flow_run, said, force=True)
         self._notes.forget(flow_run)

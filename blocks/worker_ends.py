@@ -22,6 +22,7 @@ _SAID = {
     EndingKind.SUCCEEDED: "its process ended well, and never told Prefect how the flow run ended",
     EndingKind.OUT_OF_MEMORY: "it went over its memory; ask for more in the job variable resources",
     EndingKind.TIMEOUT: "its time limit was over; ask for more in the job variable resources",
+    EndingKind.KILLED: "it was killed",
     EndingKind.NODE_FAILURE: "its node failed",
     EndingKind.PREEMPTED: "it was preempted",
     EndingKind.CANCELLED: "it was cancelled on the cluster, not in Prefect",

@@ -85,7 +85,10 @@ _WORKING_DIR = Field(
     default="",
     title="Working directory",
     pattern=r"^(/[^\x00-\x1f]*)?$",
-    description="A folder on the nodes to start in, as an absolute path. Empty: a new folder for each job.",
+    description=(
+        "Where the command starts on the nodes, as an absolute path: from there a deployment's relative path counts. "
+        "Empty: a new folder for each job."
+    ),
 )
 _API_URL = Field(
     default="",

@@ -32,7 +32,7 @@ from prefect import flow
 @flow
 def hello(mark: str) -> None:
     print("printed by", mark)
-    Path(mark).write_text(os.getcwd())
+    Path(mark).write_text(os.environ.get("SLURM_JOB_ID", "none"))
 
 @flow
 def waits(mark: str, seconds: float) -> None:
