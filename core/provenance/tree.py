@@ -14,8 +14,9 @@ import hashlib
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -40,6 +41,10 @@ class Kind(StrEnum):
     FILE = "F"
     LINK = "L"
     FOLDER = "D"
+
+
+_KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.LINK}
+_BY_NAME: Final = attrgetter("name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +101,19 @@ class Looking:
     leave_out: frozenset[bytes] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Found:
     name: bytes
     path: bytes
     status: os.stat_result
+    kind: Kind = field(init=False)
 
-    @property
-    def kind(self) -> Kind:
-        """What it is; whatever is neither file, folder nor link has no content."""
-        for is_one, kind in ((stat.S_ISREG, Kind.FILE), (stat.S_ISDIR, Kind.FOLDER), (stat.S_ISLNK, Kind.LINK)):
-            if is_one(self.status.st_mode):
-                return kind
-        raise TreeUnreadable(path=_path(self.path), reason="it is neither a file, a folder nor a link")
+    def __post_init__(self) -> None:
+        """Say what it is, once: to ask again and again takes longer than to stat it."""
+        kind = _KINDS.get(stat.S_IFMT(self.status.st_mode))
+        if kind is None:
+            raise TreeUnreadable(path=_path(self.path), reason="it is neither a file, a folder nor a link")
+        self.kind = kind
 
 
 def text_of(path: str | bytes | os.PathLike[str]) -> str:
@@ -125,7 +130,7 @@ def listing(path: Path, looking: Looking | None = None) -> list[Entry]:
     """Give everything in a tree with its digest, the root first, then by name."""
     looking = looking or Looking()
     try:
-        found = sorted(_walk(_real(os.fsencode(path)), looking.leave_out), key=lambda each: each.name)
+        found = sorted(_walk(_real(os.fsencode(path)), looking.leave_out), key=_BY_NAME)
         files = [each for each in found if each.kind is Kind.FILE]
         read = dict(zip((each.name for each in files), _digests(files, looking), strict=True))
         return _folded(found, read)

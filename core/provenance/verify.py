@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sluiceway.core.provenance.ledger import Entry, Ledger
     from sluiceway.core.provenance.manifest import Input, Manifest
-    from sluiceway.core.provenance.tree import Cache
+    from sluiceway.core.provenance.tree import Cache, Looking
 
 
 class Flaw(StrEnum):
@@ -94,6 +94,11 @@ class Verifier:
     cache: Cache | None = None
     depth: Depth = Depth.FAST
     _seen: set[Path] = field(default_factory=set)
+    _looking: dict[bool, Looking] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Say once how outputs are looked at."""
+        self._looking = {full: replace(CONTENT, cache=self.cache, full=full) for full in (False, True)}
 
     def findings(self, output: Path) -> list[Finding]:
         """Give everything that is wrong with an output."""
@@ -136,7 +141,7 @@ class Verifier:
             return [_finding(Flaw.UNREADABLE_DATA, output, error.path, manifest.data_version, None, said)]
 
     def _data(self, output: Path, manifest: Manifest, *, full: bool) -> list[Finding]:
-        looking = replace(CONTENT, cache=self.cache, full=full)
+        looking = self._looking[full]
         if manifest.data_version is not None and digest_of_tree(output, looking) == manifest.data_version:
             return []
         root = _root(output, manifest)
