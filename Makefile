@@ -71,6 +71,7 @@ bench: setup debian
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.slurm
+	$(BIN)/python -m benchmarks.launchers
 
 nightly: setup debian
 	$(BIN)/pytest -m nightly

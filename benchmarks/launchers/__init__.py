@@ -1,0 +1,1 @@
+"""How long engines take to be there, beside another one's."""
