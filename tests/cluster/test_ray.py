@@ -90,7 +90,7 @@ WISH: dict[str, Any] = {"cpus": 1, "memory": "2G", "time": "5m"}
 def ray_python(devcluster: Devcluster, missing: Missing) -> Path:
     """A Python with Ray that the cluster's user may start."""
     found = environment_with("ray[default]")
-    words = ["setpriv", f"--reuid={devcluster.plan.user}", "--clear-groups", found, "-c", "import ray"]
+    words = ["setpriv", f"--reuid={devcluster.plan.user}", "--clear-groups", str(found), "-c", "import ray"]
     tried = subprocess.run(words, cwd="/", capture_output=True, text=True, check=False)
     if tried.returncode:
         missing.part("cluster", why=f"no other user may use Ray: {tried.stderr[-200:]}", get="a public checkout")
@@ -286,7 +286,7 @@ while True:
     request = asked(launched, text)
     receipt = await launched.there.run(request, nodes=2, **WISH | {"time": "1m", "warning": "20s"})
     assert "warned 3" in receipt.stdout.read_text()
-    assert receipt.ending is EndingKind.TIMED_OUT
+    assert receipt.ending is EndingKind.TIMEOUT
     await launched.left_nothing(request)
     assert len(logs(launched, request)) == 2
 
@@ -337,6 +337,12 @@ with ray.init(sys.argv[1]):
 """
 
 
+def printed(words: list[str]) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.nightly
 async def test_a_flow_holds_a_cluster_in_an_allocation_over_several_steps(launched: Launched) -> None:
     wish = Resources(nodes=2, cpus=1, memory="2G", time="5m")
@@ -344,11 +350,10 @@ async def test_a_flow_holds_a_cluster_in_an_allocation_over_several_steps(launch
         assert engine.address.startswith("ray://127.0.0.1:")
         assert engine.inside == engine.connection.address
         for number in range(2):
-            words = [launched.python, "-c", STEP, engine.address, str(number)]
-            done = await asyncio.to_thread(
-                lambda words=words: subprocess.run(words, capture_output=True, text=True, check=False)
-            )
-            assert done.stdout.split() == ["2", str(number + 2)], done.stderr
+            step = [str(launched.python), "-c", STEP, engine.address, str(number)]
+            assert (await asyncio.to_thread(printed, step)).split() == ["2", str(number + 2)]
+        submit = ["job", "submit", "--address", engine.dashboard, "--", str(launched.python), "-c", "'print(6 * 7)'"]
+        assert "\n42\n" in await asyncio.to_thread(printed, [str(launched.python.with_name("ray")), *submit])
         assert engine.session is not None
         mark = f"SLURM_JOB_ID={engine.session.allocation.job}"
         assert len(with_mark(mark)) > 8
