@@ -43,7 +43,7 @@ class Process:
 
 def started_by(ancestor: int) -> list[Process]:
     """Give everything that a process has started and that still hangs on it, parents first."""
-    every = [found for each in _PROC.glob("[0-9]*") if (found := _read(int(each.name))) is not None]
+    every = [read for each in _PROC.glob("[0-9]*") if (read := _read(int(each.name))) is not None]
     family = {ancestor}
     found: list[Process] = []
     while young := [each for each in every if each.parent in family and each.id not in family]:

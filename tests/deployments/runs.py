@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -55,8 +56,8 @@ async def scheduled_run(url: str, deployment: str) -> FlowRun:
     """Give a run of the deployment that a schedule of every few seconds has started, once it has ended."""
     async with client_of(url) as client, asyncio.timeout(PATIENCE):
         known = await client.read_deployment_by_name(deployment)
-        often = IntervalSchedule(interval=timedelta(seconds=5))
-        await client.create_deployment_schedules(known.id, [(often, True)])
+        often = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(seconds=5)))
+        await client.create_deployment_schedules(known.id, [often])
         while not (ended := [each for each in await runs_of(client, deployment) if has_ended(each)]):
             await asyncio.sleep(0.5)
         await client.pause_deployment(known.id)

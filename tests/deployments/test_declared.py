@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
-from prefect.flows import load_flow_from_entrypoint
+from prefect.events.schemas.automations import EventTrigger
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from sluiceway.deployments.automations import automations
@@ -24,7 +25,7 @@ def test_it_is_the_file_that_prefect_deploy_reads() -> None:
 
 @pytest.mark.parametrize("deployment", DECLARED, ids=lambda each: each.name)
 def test_each_flow_is_found_by_its_module_and_each_field_of_its_form_says_what_it_is(deployment: Declared) -> None:
-    flow = load_flow_from_entrypoint(deployment.module, use_placeholder_flow=False)
+    flow: Flow[..., object] = load_flow_from_entrypoint(deployment.module, use_placeholder_flow=False)
     schema = parameter_schema(flow)
     # What is a model of its own is described field by field.
     models = [schema.definitions["RefreshOptions"]["properties"]] if deployment.name == "refresh" else []
@@ -53,4 +54,5 @@ def test_examples_hold_no_secret_and_are_of_types_of_ours() -> None:
 
 def test_a_sign_of_life_may_come_late_before_a_run_counts_as_crashed() -> None:
     zombies = automations(None)[0].trigger
+    assert isinstance(zombies, EventTrigger)
     assert zombies.within >= 3 * timedelta(seconds=180)

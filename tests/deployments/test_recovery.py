@@ -45,7 +45,7 @@ def prefect(up: Up, *words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def said(run: FlowRun) -> tuple[str, bool | None]:
+def said(run: FlowRun) -> tuple[str | None, bool]:
     assert run.state is not None
     return run.state.name, run.auto_scheduled
 

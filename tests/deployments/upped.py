@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from sluiceway.deployments.server import address
 
@@ -32,7 +31,7 @@ class Up:
             **variables,
         }
         command = [COMMAND, "up", "--port", self.port, *options]
-        with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             self.program = subprocess.Popen(
                 command, cwd=folder, env=self.variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
@@ -48,11 +47,11 @@ class Up:
 
     @property
     def remarks(self) -> str:
-        return (self.folder / "err").read_text()
+        return (self.folder / "stderr").read_text()
 
     @property
     def answer(self) -> str:
-        return (self.folder / "out").read_text()
+        return (self.folder / "stdout").read_text()
 
     def daemon(self, name: str) -> int:
         """The process id of its server or its worker."""
@@ -70,10 +69,9 @@ class Up:
 
     def sluiceway(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another command in its home."""
-        done: Any = subprocess.run(
+        return subprocess.run(
             [COMMAND, *words], cwd=self.folder, env=self.variables, capture_output=True, text=True, check=False
         )
-        return done
 
     def end(self, how: signal.Signals = signal.SIGINT) -> int:
         """Tell it to end, and give its exit code."""

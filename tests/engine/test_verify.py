@@ -59,10 +59,9 @@ async def test_damage_fails_the_run_and_is_an_event_that_automations_can_wait_fo
     (output / "table.txt").write_text("as it is")
     with pytest.raises(VerificationFailed, match=r"table\.txt"):
         await asyncio.to_thread(verify, [output])
-    for _ in range(100):
-        if told := await asyncio.to_thread(failures, str(output)):
-            break
-        await asyncio.sleep(0.2)
+    async with asyncio.timeout(30):
+        while not (told := await asyncio.to_thread(failures, str(output))):
+            await asyncio.sleep(0.2)
     assert told[0]["payload"]["flaw"] == "tampered_data"
     assert "prefect.flow-run." in str(told[0]["related"])
     async with get_client() as client:
