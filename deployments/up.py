@@ -121,7 +121,7 @@ async def _until_told(asked: Asked) -> None:
     except asyncio.CancelledError:
         if not told.is_set():
             raise
-        console.for_remarks().print("ended; nothing of it runs any more")
+        _remark("ended; nothing of it runs any more")
 
 
 async def _serve(asked: Asked) -> None:
@@ -136,8 +136,8 @@ async def _serve(asked: Asked) -> None:
         await worker.start()
         with _announced(asked):
             if asked.refresh:
-                console.for_remarks().print(await _refresh())
-            console.for_remarks().print("up; Ctrl-C ends it")
+                _remark(await _refresh())
+            _remark("up; Ctrl-C ends it")
             await _kept_alive([server, worker], clock)
 
 
@@ -165,7 +165,7 @@ def _worker(asked: Asked) -> Daemon:
 def _tell(done: list[register.Registered]) -> None:
     counted = Counter(each.change for each in done)
     said = ", ".join(f"{number} {word}" for word, number in counted.items())
-    console.for_remarks().print(f"blocks, deployments and automations: {said}")
+    _remark(f"blocks, deployments and automations: {said}")
 
 
 @contextmanager
@@ -212,5 +212,9 @@ async def _kept_alive(daemons: list[Daemon], clock: Clock) -> None:
             if len(before) == _MOST_STARTS and clock.now() - before[0] < _PER:
                 raise each.failed_to("stay alive")
             before.append(clock.now())
-            console.for_remarks().print(f"{each.name} has died; starting it again (its log: {each.log})")
+            _remark(f"{each.name} has died; starting it again (its log: {each.log})")
             await each.start()
+
+
+def _remark(text: str) -> None:
+    console.for_remarks().print(text, soft_wrap=True, markup=False)
