@@ -67,7 +67,8 @@ def test_an_engine_ends_with_whoever_holds_it(tmp_path: Path) -> None:
     holders = [Path(f"/proc/{each}") for each in json.loads(begun.stdout.readline())]
     begun.kill()
     begun.communicate()
-    subprocess.run(["sh", "-c", f"for n in $(seq 100); do [ -e {holders[0]} ] || exit 0; sleep 0.1; done"], check=True)
+    left = " -o ".join(f"-e {each}" for each in holders)
+    subprocess.run(["sh", "-c", f"for n in $(seq 300); do [ {left} ] || exit 0; sleep 0.1; done"], check=True)
     outlived = [each for each in holders if each.exists()]
     for each in outlived:
         os.kill(int(each.name), signal.SIGTERM)
