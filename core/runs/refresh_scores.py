@@ -87,7 +87,7 @@ class PolicyScores:
     def score(self, reference: Reference, notes: Mapping[str, Path]) -> int:
         """Score those without a result, in one pass for as many as memory takes; give how many have one now."""
         run = self._run(notes.values())
-        waiting = run.waiting(run.plan(reference))
+        waiting = run.waiting(list(self._planned(run, reference, notes).values()))
         run.score(reference, waiting)
         return len(self._panel.store.has(each.key for each in waiting if each.key is not None))
 
@@ -147,12 +147,11 @@ class PolicyScores:
         if not notes:
             return {}
         ids = {note: pgs_id for pgs_id, note in notes.items()}
-        found: dict[str, Planned] = {}
-        for each in run.plan(reference):
-            if each.source is not None:
-                pgs_id = ids[each.source]
-                found.setdefault(pgs_id, replace(each, name=pgs_id))
-        return found
+        found = {ids[each.source]: each for each in run.plan(reference) if each.source is not None and each.key}
+        # A batch has each name once, by the names that headers give; here a score is called as the catalogue calls it.
+        for pgs_id in notes.keys() - found:
+            found[pgs_id] = self._run([notes[pgs_id]]).plan(reference)[0]
+        return {pgs_id: replace(each, name=pgs_id) for pgs_id, each in found.items()}
 
     def _made_of(self, reference: Reference, planned: Sequence[Planned]) -> str:
         software = software_of("sluiceway.core.publish.tables")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -127,6 +128,19 @@ def test_a_file_without_md5_is_revised_when_its_etag_is_another(site: Site, inve
     assert site.run().did_nothing
     site.upstream.revise(FIRST, invented.content("PGS900031"))
     assert site.run().planned == {"revised": 1, "current": 5}
+
+
+@pytest.mark.parametrize("revised", [False, True])
+def test_scores_whose_headers_bear_one_name_are_those_of_the_catalogue(
+    site: Site, invented: Invented, revised: bool
+) -> None:
+    site.upstream.add("PGS900077", invented.served("PGS900077", of=FIRST))
+    if revised:
+        content = gzip.decompress(invented.content(SECOND)).replace(SECOND.encode(), FIRST.encode())
+        site.upstream.revise("PGS900077", gzip.compress(content, mtime=0))
+    done = site.run()
+    assert (done.n_total, done.n_failed, rows(site)["PGS900077"]) == (7, 0, "ok")
+    assert site.run().did_nothing
 
 
 def test_one_added_and_one_withdrawn_at_once_is_seen_though_the_count_stays(
