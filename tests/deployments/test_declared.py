@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import yaml
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.events.schemas.automations import EventTrigger
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
+from sluiceway.core.slurm.resources import Resources
 from sluiceway.deployments.automations import automations
 from sluiceway.deployments.declared import FILE, Declared, declared
 from sluiceway.deployments.examples import block_types, examples
@@ -56,3 +58,8 @@ def test_a_sign_of_life_may_come_late_before_a_run_counts_as_crashed() -> None:
     zombies = automations(None)[0].trigger
     assert isinstance(zombies, EventTrigger)
     assert zombies.within >= 3 * timedelta(seconds=180)
+
+
+def test_the_pool_of_slurm_jobs_that_stands_there_as_an_example_asks_for_what_a_cluster_takes() -> None:
+    cluster = yaml.safe_load(FILE.read_text())["definitions"]["pools"]["cluster"]
+    assert Resources.model_validate(cluster["job_variables"]["resources"]).cpus == 4
