@@ -42,8 +42,12 @@ def test_the_points_at_which_a_run_may_be_killed_are_those_that_are_tested() -> 
     assert {*Step, *Point} < set(LISTED)
 
 
+# Each point is a process that is killed and one that reconciles: a minute for each database.
+@pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.nightly])], indirect=True
+)
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_run_that_is_killed_at_any_point_is_reconciled_to_done_or_clean(url: str, tmp_path: Path) -> None:
     """Red on: core/registry/reconcile.py: `receipt = await run.collect(attempt, ending, runs=self.runs, host=host)` ->
     `receipt = await run.collect(attempt, ending, runs=self.runs, host=None)`.
