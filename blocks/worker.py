@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
@@ -63,10 +64,10 @@ if TYPE_CHECKING:
     from sluiceway.core.slurm.job import JobId
 
 _PAUSE = timedelta(seconds=1)
+_LOOKED_EVERY = timedelta(seconds=5)
 # For how long a worker may be busy with a flow run before it has noted it.
 _ORPHANED = timedelta(minutes=5)
 _PAGE = 200
-_UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 class SlurmWorkerResult(BaseWorkerResult):
@@ -102,6 +103,7 @@ class SlurmWorker(BaseWorker[SlurmJobConfiguration, SlurmVariables, SlurmWorkerR
         """Take what every worker takes."""
         super().__init__(*given, **options)
         self._watched: dict[UUID, _Watched] = {}
+        self._looks_for_cancelled = False
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
@@ -139,7 +141,7 @@ class SlurmWorker(BaseWorker[SlurmJobConfiguration, SlurmVariables, SlurmWorkerR
             await run.cancel(folder, job, runs=runs, host=host)
 
     async def sync_with_backend(self) -> None:
-        """Say that this worker lives; cancel what is to be, and go on with what a worker that died left."""
+        """Say that this worker lives, and go on with what a worker that died left."""
         await super().sync_with_backend()
         if self._work_pool is not None and self._client is not None:
             await self._look_around()
@@ -230,22 +232,20 @@ class SlurmWorker(BaseWorker[SlurmJobConfiguration, SlurmVariables, SlurmWorkerR
     # -- what others left, and what is to end
 
     async def _look_around(self) -> None:
-        """Cancel jobs of flow runs that are cancelled, and adopt flow runs that nobody sees to."""
-        unfinished = await self._unfinished()
+        """Adopt flow runs that nobody sees to."""
+        pending = await self._flow_runs(StateType.PENDING)
         noted = {each.flow_run: each for each in self._notes.all()}
-        for flow_run in unfinished:
-            watched = self._watched.get(flow_run.id)
-            if watched is not None and flow_run.state is not None and flow_run.state.is_cancelling():
-                self._cancel_in_time(flow_run, watched)
-            elif watched is None and flow_run.id not in noted and self._is_orphan(flow_run):
+        taken = {*self._watched, *self._submitting_flow_run_ids}
+        for flow_run in pending:
+            if flow_run.id not in {*taken, *noted} and _is_orphan(flow_run):
                 self._begin(self._adopt_orphan, flow_run)
         for note in noted.values():
-            if note.flow_run not in self._watched and note.flow_run not in self._submitting_flow_run_ids:
+            if note.flow_run not in taken:
                 self._begin(self._adopt, note)
 
-    async def _unfinished(self) -> list[FlowRun]:
-        """Give the flow runs of this pool that Prefect takes for under way."""
-        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED))
+    async def _flow_runs(self, kind: StateType) -> list[FlowRun]:
+        """Give the flow runs of this pool that are in a state of this type."""
+        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=[kind]))
         pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._work_pool_name]))
         found: list[FlowRun] = []
         while True:
@@ -255,14 +255,6 @@ class SlurmWorker(BaseWorker[SlurmJobConfiguration, SlurmVariables, SlurmWorkerR
             found += page
             if len(page) < _PAGE:
                 return found
-
-    def _is_orphan(self, flow_run: FlowRun) -> bool:
-        """Whether a worker took this flow run, and died before it had noted so."""
-        state = flow_run.state
-        is_taken = state is not None and state.is_pending() and not flow_run.infrastructure_pid
-        if state is None or not is_taken or flow_run.id in self._submitting_flow_run_ids:
-            return False
-        return runs_here().clock.now() - state.timestamp >= _ORPHANED
 
     async def _adopt_orphan(self, flow_run: FlowRun) -> None:
         await self.run(flow_run, await self._configured(flow_run))
@@ -309,6 +301,21 @@ class SlurmWorker(BaseWorker[SlurmJobConfiguration, SlurmVariables, SlurmWorkerR
             watched.job = await host.find(folder)
         request = known_request(flow_run.id, note.submission)
         watched.attempt = Attempt(request=request, folder=folder, place=note.place)
+
+    async def _cancel_what_is_to_be(self) -> None:
+        """Look for flow runs that are cancelled, for as long as any is seen to."""
+        if self._looks_for_cancelled:
+            return
+        self._looks_for_cancelled = True
+        try:
+            while self._watched:
+                await runs_here().clock.sleep(_LOOKED_EVERY)
+                with contextlib.suppress(httpx.HTTPError):
+                    for flow_run in await self._flow_runs(StateType.CANCELLING):
+                        if flow_run.id in self._watched:
+                            self._cancel_in_time(flow_run, self._watched[flow_run.id])
+        finally:
+            self._looks_for_cancelled = False
 
     def _cancel_in_time(self, flow_run: FlowRun, watched: _Watched) -> None:
         """Cancel a job whose flow run has had its time to end by itself; one that has not begun needs none."""
@@ -362,6 +369,7 @@ class SlurmWorker(BaseWorker[SlurmJobConfiguration, SlurmVariables, SlurmWorkerR
                 await runs_here().clock.sleep(_PAUSE)
             self._watched[flow_run] = watched
             held.callback(self._watched.pop, flow_run, None)
+            self._begin(self._cancel_what_is_to_be)
             held.callback(asking.reset, asking.set(Asker(flow_run_id=str(flow_run))))
             yield watched
 
@@ -371,6 +379,13 @@ def _pid_of(watched: _Watched) -> str:
     if watched.attempt is None:
         raise AssertionError("what was submitted has an attempt")
     return f"{watched.attempt.place}:{watched.attempt.folder.token}"
+
+
+def _is_orphan(flow_run: FlowRun) -> bool:
+    """Whether a worker took this flow run, and died before it had noted so."""
+    if flow_run.state is None or flow_run.infrastructure_pid:
+        return False
+    return runs_here().clock.now() - flow_run.state.timestamp >= _ORPHANED
 
 
 def _is_wanted(flow_run: FlowRun) -> bool:

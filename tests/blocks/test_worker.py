@@ -64,7 +64,7 @@ async def test_what_a_deployment_says_becomes_the_order() -> None:
     template = SlurmWorker.get_default_base_job_template()
     # It is asked for blocks that job variables refer to, and these refer to none.
     nobody: Any = object()
-    found = await SlurmJobConfiguration.from_template_and_values(template, values, client=nobody)
+    found: SlurmJobConfiguration = await SlurmJobConfiguration.from_template_and_values(template, values, client=nobody)
     assert found.resources.options == ("--mem=4096M", "--time=0-02:00:00")
     assert (found.env, found.working_dir, found.check_api) == ({"A": "1"}, "/data", True)
 
@@ -182,7 +182,7 @@ def test_a_flow_run_whose_job_is_gone_is_crashed_and_told_why(
         raise ValueError(found.message)
 
 
-FINAL = [Completed(), Failed(), Cancelled(), Scheduled()]
+FINAL: list[State[Any]] = [Completed(), Failed(), Cancelled(), Scheduled()]
 
 
 @pytest.mark.parametrize("ending", list(EndingKind))
@@ -224,6 +224,7 @@ def note(pool: str = "hpc", key: str = "sha256:ab") -> Note:
 
 
 def test_a_note_is_there_for_workers_of_its_pool_until_it_is_forgotten(tmp_path: Path) -> None:
+    """Red on: blocks/worker_notes.py: `return note if note.pool == self.pool else None` -> `return note`."""
     notes, others = Notes(home=tmp_path, pool="hpc"), Notes(home=tmp_path, pool="other")
     assert notes.all() == []
     with notes.alone(FLOW_RUN.id):

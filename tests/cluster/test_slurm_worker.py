@@ -26,6 +26,8 @@ from tests.engine.test_slurm_worker import WORKER, Pool
 
 __all__ = ["prefect_server"]
 
+# Prefect's server, the cluster and Prefect on a node all have to start.
+pytestmark = pytest.mark.timeout(300)
 # The nodes' own Python, with this one's packages: they are on a disk that the nodes see.
 PACKAGES = str(Path(sys.prefix) / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages")
 
@@ -80,7 +82,9 @@ async def test_a_flow_run_becomes_a_slurm_job_on_a_node(worked: Worked) -> None:
 
 
 async def test_a_node_that_fails_crashes_the_flow_run_by_that_name(worked: Worked, devcluster: Devcluster) -> None:
-    """Red on: blocks/worker_ends.py: `EndingKind.NODE_FAILURE: "its node failed",` -> ``."""
+    """Red on: blocks/worker_ends.py: `EndingKind.NODE_FAILURE: "its node failed",` ->
+    `EndingKind.NODE_FAILURE: "it ended",`.
+    """
     asked = await worked.ask("hello", mark="no", resources={"memory": "50M"}, command="echo began; sleep 100")
     working = asyncio.create_task(worked.pool.work())
     node = await worked.node_of(await worked.until(asked, "RUNNING"))
@@ -94,7 +98,7 @@ async def test_a_node_that_fails_crashes_the_flow_run_by_that_name(worked: Worke
 
 
 async def test_a_flow_run_that_is_cancelled_cancels_its_job(worked: Worked) -> None:
-    """Red on: blocks/worker.py: `await run.cancel(folder, job, runs=runs, host=host)` -> `pass`."""
+    """Red on: blocks/worker.py: `self._begin(self._cancel_job, flow_run, watched)` -> `pass`."""
     asked = await worked.ask("hello", mark="no", resources={"memory": "50M"}, command="sleep 100")
     working = asyncio.create_task(worked.pool.work())
     job = await worked.until(asked, "RUNNING")
@@ -107,7 +111,6 @@ async def test_a_flow_run_that_is_cancelled_cancels_its_job(worked: Worked) -> N
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("command", "resources", "said"),
     [
@@ -128,8 +131,8 @@ async def test_a_limit_is_told_by_its_name(worked: Worked, command: str, resourc
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 async def test_the_job_of_a_killed_worker_is_seen_to_its_end_by_the_next(worked: Worked) -> None:
+    """Red on: blocks/worker.py: `noted = {each.flow_run: each for each in self._notes.all()}` -> `noted = {}`."""
     mark = Path(worked.folder) / "mark"
     asked = await worked.ask("waits", mark=str(mark), seconds=20, resources={"memory": "600M"})
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
