@@ -13,7 +13,7 @@ def nowhere(*_: object, **__: object) -> None:
 
 
 def main(cache: Path, questions: Path) -> None:
-    socket.socket.connect = nowhere  # type: ignore[assignment, method-assign]
+    socket.socket.connect = nowhere  # type: ignore[method-assign]
     from just_prs.prs_catalog import PRSCatalog  # type: ignore[import-not-found]  # noqa: PLC0415
 
     catalog = PRSCatalog(cache_dir=cache)

@@ -37,7 +37,7 @@ def test_x_publishing_changes_no_result_and_joins_nothing_twice(scenery: Scenery
     before = digests(scenery.results)
     for own in (scenery.own, None, scenery.own):
         made = published(wish(own=own))["prs-percentiles"]
-        columns = pl.read_parquet_schema(made.folder / "data/demo_distributions.parquet").names()
+        columns = list(pl.read_parquet_schema(made.folder / "data/demo_distributions.parquet"))
         assert not [name for name in columns if name.endswith("_right")]
         assert len(columns) == len(set(columns))
     assert digests(scenery.results) == before
