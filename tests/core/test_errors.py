@@ -51,6 +51,7 @@ VALUES: dict[str, object] = {
     "failed": 3,
     "home": Path("/home/ada/.local/share/sluiceway"),
     "holder": "process 7 on node1 (score)",
+    "instead": "choose another with --port",
     "daemon": "munged",
     "log": Path("/var/x/log"),
     "tail": "bad key",
