@@ -75,6 +75,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str, Any, Any, str | None]] = {
 def test_a_single_change_gives_exactly_its_reason(
     changed: dict[str, Any], field: str, old: Any, new: Any, file: str | None
 ) -> None:
+    """Red on: core/provenance/explain.py: `if not _is_same(before, after)` -> `if before is None`."""
     (reason,) = reasons(BASE, BASE.model_copy(update=changed))
     assert (reason.field, reason.old, reason.new, reason.file) == (field, old, new, file)
 

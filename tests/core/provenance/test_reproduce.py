@@ -72,6 +72,9 @@ async def test_a_deterministic_script_gives_the_same_bytes(here: Here) -> None:
 
 
 async def test_a_script_without_a_seed_is_different_and_the_first_file_and_byte_are_named(here: Here) -> None:
+    """Red on: core/provenance/reproduce.py: `if found & {Likeness.MISSING, Likeness.EXTRA, Likeness.OTHER_VALUES}:`
+    -> `if found & {Likeness.MISSING, Likeness.EXTRA}:`.
+    """
     text = (
         f"{PYTHON}import random\nopen('a.txt', 'w').write('same')\n"
         "open('b.csv', 'w').write('x\\n1\\n' + str(random.random()) + '\\n')\n"

@@ -113,6 +113,7 @@ CHANGED: dict[str, Tree] = {
 
 
 def test_every_kind_of_change_makes_another_digest() -> None:
+    """Red on: core/provenance/tree.py: `_EXECUTABLE: Final = 0o111` -> `_EXECUTABLE: Final = 0`."""
     digests = [digest(tree) for tree in [BASE, *CHANGED.values()]]
     assert len(set(digests)) == len(digests)
 

@@ -79,6 +79,7 @@ async def test_a_claim_whose_lease_ran_out_is_taken_over_and_its_holder_refused(
 
 
 async def test_a_claim_that_is_renewed_is_not_taken_over(claims: Claims, clock: SteppedClock) -> None:
+    """Red on: core/registry/claims.py: `lease_until=self._now() + self._span)` -> `owner=held.owner)`."""
     first = await held(claims)
     for _ in range(3):
         clock.time += LEASE * 0.9
@@ -208,6 +209,9 @@ async def test_a_failure_that_would_come_again_is_shared_with_its_cause(quick: C
 
 
 async def test_a_follower_tries_again_what_may_pass(database: Database) -> None:
+    """Red on: core/registry/claims.py: `claims.c.transient, claims.c.failures < self._attempts` -> `claims.c.key ==
+    ""`.
+    """
     # Long enough that a busy machine lets no lease run out.
     claims = Claims(database, clock=SystemClock(), lease=timedelta(seconds=10))
     done: list[int] = []

@@ -15,6 +15,10 @@ from tests.core.runs.here import Here
 
 # P5, and labctl's B2 and B3.
 async def test_a_follower_keeps_its_own_dependencies(place: Path) -> None:
+    """Red on: core/runs/run.py: `is_over = (receipt is not None and receipt.attempt >= last.number) or
+    _was_ended(last)` -> `is_over = True`.
+    """
+
     async def chain(number: int) -> RunReceipt:
         here = Here(place)
         # The same script, asked for by two; the first to come leads.

@@ -84,6 +84,7 @@ async def test_a_script_takes_along_what_it_imports_and_what_that_imports(projec
 async def test_an_edited_helper_makes_a_new_key_and_an_unrelated_file_does_not(
     project: Project, name: str, is_new: bool
 ) -> None:
+    """Red on: core/runs/script_code.py: `modules=code.digests, code=code` -> `code=code`."""
     before = await project.request()
     place = project.folder / name
     project.write(name, (place.read_text() if place.exists() else "") + "# edited\n")
@@ -146,6 +147,7 @@ async def test_a_script_that_is_not_python_or_cannot_be_parsed_has_its_text_alon
 
 # P17, and labctl's B15.
 async def test_stages_run_from_the_code_as_it_was_when_they_were_asked_for(project: Project, user: User) -> None:
+    """Red on: core/runs/script_code.py: `what="the script", keep=True` -> `what="the script"`."""
     user.export("SLUICEWAY_HOME", str(user.folder / "home"))
     here = Here(user.folder)
     project.write("scripts/second.py", SCRIPT)

@@ -112,6 +112,7 @@ def test_no_clear_answer_of_the_queue_is_no_absence(answer: Told) -> None:
 
 
 def test_accounts_tell_jobs_and_their_steps() -> None:
+    """Red on: core/slurm/parse.py: `step=step or None,` -> `step=None,`."""
     step = ACCOUNT.replace("29|29|", "29.batch|29.batch|", 1).replace("|1||cpu", "|1|3356K|cpu")
     rows = parse.read_accounts(told(ACCOUNT, step))
     assert isinstance(rows, tuple)

@@ -52,6 +52,9 @@ def test_a_small_job_is_a_small_script() -> None:
     ],
 )
 def test_each_wish_is_a_line_of_the_script(fields: dict[str, Any], line: str) -> None:
+    """Red on: core/slurm/resources.py: `if name not in ("exclusive", "extra_sbatch")` -> `if name not in
+    ("exclusive", "extra_sbatch", "constraint")`.
+    """
     assert line in batch_script(spec(**fields)).splitlines()
 
 
