@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-_START_LIMIT = timedelta(seconds=120)
+# Where it has died, that is seen at once; a machine that is busy takes its time.
+_START_LIMIT = timedelta(minutes=5)
 _TICK = timedelta(milliseconds=500)
 _ASYNCHRONOUS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 

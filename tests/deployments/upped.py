@@ -13,7 +13,7 @@ from pathlib import Path
 from sluiceway.deployments.server import address
 
 COMMAND = str(Path(sys.executable).with_name("sluiceway"))
-PATIENCE = 240
+PATIENCE = 400
 
 
 class Up:
