@@ -191,7 +191,7 @@ def test_an_account_is_read_as_it_was_written_without_recipes_that_nobody_has(tm
 
 
 def test_a_damaged_account_is_none(tmp_path: Path) -> None:
-    """Red on: core/store/record.py: `and sealed(document) == content` -> ``."""
+    """Red on: core/store/record.py: `and sealed(document) == content` -> `and True`."""
     Account(scores={"PGS000001": BEFORE}, recipes=(RECIPE,)).write(tmp_path)
     path = tmp_path / NAME
     path.write_bytes(path.read_bytes().replace(MD5.encode(), b"1" * 32))

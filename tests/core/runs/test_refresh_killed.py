@@ -62,6 +62,7 @@ def require_recovery(user: User, upstream: LoopbackCatalog, invented: Invented, 
 def test_a_refresh_killed_in_any_phase_is_finished_by_the_next_one(
     user: User, upstream: LoopbackCatalog, invented: Invented
 ) -> None:
+    """Red on: core/runs/refresh_scores.py: `made_of == before and self.is_whole()` -> `self.folder.is_dir()`."""
     died = killed("phases", upstream, invented, user.folder)
     assert list(died.values()) == [name for _, name in PHASES]
     require_recovery(user, upstream, invented, died)
@@ -72,6 +73,7 @@ def test_a_refresh_killed_in_any_phase_is_finished_by_the_next_one(
 def test_a_refresh_killed_at_any_step_is_finished_by_the_next_one(
     user: User, upstream: LoopbackCatalog, invented: Invented
 ) -> None:
+    """Red on: core/runs/refresh_scores.py: `made_of == before and self.is_whole()` -> `self.folder.is_dir()`."""
     died = killed("every", upstream, invented, user.folder)
     assert list(died.values()).count("survived") == 1
     assert len(died) > 100
