@@ -41,6 +41,8 @@ _METRICS = ("DASHBOARD_METRIC_PORT", "AUTOSCALER_METRIC_PORT")
 _PORTS, _OPTIONS = len(_OF_EACH), len(_OF_EACH + _OF_HEAD)
 _ALIVE, _STORE_SHARE, _SMALLEST_STORE = 0, 0.3, 75 << 20
 _ASK_SECONDS, _PAUSE_SECONDS = 5, 0.3
+# What Ray says when its processes on a node take more than half a minute to come.
+_LATE = "timed out during startup"
 _TOLD = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Who may connect is who reaches the port, as with the other engines, whatever token the user has elsewhere.
@@ -100,9 +102,22 @@ def _node(node: Node, order: Dict[str, Any]) -> List[str]:
 
 
 def be_a_node(order: Dict[str, Any], facts: Dict[str, str]) -> int:
-    """Run Ray here until it ends: the head, or a worker as soon as the head answers."""
+    """Run Ray here until it ends, and where it came too late for its own patience, but not for ours, once more."""
     # Ray has modules of its own, and ours are not to be found in their place.
     sys.path[:] = [each for each in sys.path if each != os.path.dirname(os.path.abspath(__file__))]
+    deadline, late = time.monotonic() + order["ready_seconds"], os.path.join(facts["tmp"], "late")
+    while True:
+        child = os.fork()
+        if child == 0:
+            return _run(order, facts, late)
+        status = os.waitpid(child, 0)[1]
+        if not os.path.exists(late) or time.monotonic() > deadline:
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        os.remove(late)
+
+
+def _run(order: Dict[str, Any], facts: Dict[str, str], late: str) -> int:
+    """Be the head, or a worker as soon as the head answers."""
     # By name: what this is a part of never needs Ray, only who runs this does.
     ray = import_module("ray.scripts.scripts")
     if "address" in order:
@@ -110,6 +125,13 @@ def be_a_node(order: Dict[str, Any], facts: Dict[str, str]) -> int:
     else:
         address = "%s:%s" % (_bracketed(order["host"]), facts["port0"])
         threading.Thread(target=_watch, args=(address, order["seen"], order["count"]), daemon=True).start()
+
+    def note(kind: Any, error: BaseException, trace: Any) -> None:
+        if _LATE in str(error):
+            open(late, "w").close()
+        sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = note
     sys.argv = ["ray"] + words_for(order, facts, _room("/dev/shm"))  # noqa: S108 - where Ray keeps its objects
     return int(ray.main() or 0)
 

@@ -40,9 +40,13 @@ def main():
     name, does = given["--node-name"], json.loads(os.environ.get("STAND_IN", "{}"))
     print("starting", json.dumps(words), flush=True)
     logs = os.path.join(given["--temp-dir"], "session_latest", "logs")
-    os.makedirs(logs)
+    os.makedirs(logs, exist_ok=True)
     with open(os.path.join(logs, "raylet.out"), "w") as file:
         file.write("raylet of %s\\n" % name)
+    tried = os.path.join(logs, "tried")
+    if does.get(name) == "is late" and not os.path.exists(tried):
+        open(tried, "w").close()
+        raise Exception("The current node timed out during startup.")
     if does.get(name) == "fails":
         sys.exit("no room for objects")
     if "--head" in words:

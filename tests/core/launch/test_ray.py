@@ -104,6 +104,13 @@ def test_a_node_that_stays_out_is_missing_when_time_is_up(standing: Standing) ->
     assert b"local2 on node local2 was not ready within 2 s (missing: local2)" in done.stderr
 
 
+def test_a_node_that_is_too_late_for_ray_but_not_for_us_tries_again(standing: Standing) -> None:
+    done, folder = standing.run("true", does={"local2": "is late"})
+    assert done.returncode == 0, done.stderr.decode()
+    assert (engine(folder) / "local2.log").read_text().count("starting") == 2
+    assert living(folder) == []
+
+
 def test_a_worker_that_leaves_is_told_and_the_head_works_on(standing: Standing) -> None:
     """Red on: core/launch/ray_side.py: `first.works = True` -> `first.works = False`."""
     done, folder = standing.run("sleep", "2.5", does={"local2": "ends"})
