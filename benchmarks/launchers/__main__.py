@@ -21,8 +21,8 @@ from sluiceway.deployments.devcluster.cluster import Devcluster
 from tests.engines import environment_with, locked
 
 
-def contenders(*, alone: bool) -> list[Contender]:
-    """Give everybody; with `alone`, ours only."""
+def contenders(*, alone: bool, only: str | None) -> list[Contender]:
+    """Give everybody; with `alone`, ours only, and with `only` those whose name begins so."""
     ray, spark = environment_with("ray[default]"), environment_with("pyspark[connect]")
     ours: list[Contender] = [
         Ours(name="dask", launcher=DaskLauncher(), python=environment_with("distributed")),
@@ -30,7 +30,8 @@ def contenders(*, alone: bool) -> list[Contender]:
         Ours(name="ray without dashboard", launcher=RayLauncher(dashboard=False), python=ray),
         Ours(name="spark", launcher=SparkLauncher(memory="512m", driver_memory="512m"), python=spark),
     ]
-    return ours if alone else [*ours, DagsterSlurm(python=ray)]
+    found = ours if alone else [*ours, DagsterSlurm(python=ray)]
+    return [each for each in found if each.name.startswith(only or "")]
 
 
 async def measure(given: argparse.Namespace) -> Bench:
@@ -39,7 +40,7 @@ async def measure(given: argparse.Namespace) -> Bench:
     cluster = Devcluster(plan=plan)
     try:
         await cluster.up()
-        bench = Bench(plan=cluster.plan, contenders=contenders(alone=given.alone), rounds=given.rounds)
+        bench = Bench(plan=cluster.plan, contenders=contenders(alone=given.alone, only=given.only), rounds=given.rounds)
         for each in (*map(locked, ("distributed", "ray", "pyspark")), DAGSTER_SLURM):
             name, _, version = each.partition("==")
             bench.outcome.versions[name] = version
@@ -54,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.launchers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each is started")
     parser.add_argument("--alone", action="store_true", help="measure no peers")
+    parser.add_argument("--only", help="measure only those whose name begins so")
     parser.add_argument("--root", type=Path, default=Path(f"/var/lib/sluiceway-bench-{os.getpid()}"))
     parser.add_argument("--first-port", type=int, help="the first of the devcluster's ports, else free ones")
     parser.add_argument("--keep", action="store_true", help="keep the figures as the project's own, for its page")

@@ -27,9 +27,11 @@ export SLUICEWAY_CONTEXT="$PWD/context.json" PATH={programs}:$PATH
 {command}
 date +%s.%N >ended
 """
-# Its script does its own tidying when it ends; only then is all of it over.
+# Its script does its own tidying when it ends; only then is all of it over. It uses uuidgen, which not every node has.
+_UUIDGEN: Final = "#!/bin/sh\nexec cat /proc/sys/kernel/random/uuid\n"
 _THEIRS: Final = """\
 date +%s.%N >began
+export PATH="$PATH:$PWD"
 bash {script}
 date +%s.%N >ended
 """
@@ -75,4 +77,4 @@ class DagsterSlurm:
         activate = self.python.parent / "activate"
         words = (str(maker), str(SIDE), str(folder), str(self.python), str(activate))
         made: dict[str, str] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-        return {"job.sh": _THEIRS.format(script="main.sh"), "payload.py": PAYLOAD, **made}
+        return {"job.sh": _THEIRS.format(script="main.sh"), "payload.py": PAYLOAD, "uuidgen": _UUIDGEN, **made}
