@@ -41,8 +41,8 @@ _METRICS = ("DASHBOARD_METRIC_PORT", "AUTOSCALER_METRIC_PORT")
 _PORTS, _OPTIONS = len(_OF_EACH), len(_OF_EACH + _OF_HEAD)
 _ALIVE, _STORE_SHARE, _SMALLEST_STORE = 0, 0.3, 75 << 20
 _ASK_SECONDS, _PAUSE_SECONDS = 5, 0.3
-# What Ray says when its processes on a node take more than half a minute to come.
-_LATE = "timed out during startup"
+# What Ray says when its processes on a node, or those of the head, take more than half a minute to come.
+_LATE = ("timed out during startup", "No node info found for head node")
 _TOLD = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Who may connect is who reaches the port, as with the other engines, whatever token the user has elsewhere.
@@ -127,7 +127,7 @@ def _run(order: Dict[str, Any], facts: Dict[str, str], late: str) -> int:
         threading.Thread(target=_watch, args=(address, order["seen"], order["count"]), daemon=True).start()
 
     def note(kind: Any, error: BaseException, trace: Any) -> None:
-        if _LATE in str(error):
+        if any(each in str(error) for each in _LATE):
             open(late, "w").close()
         sys.__excepthook__(kind, error, trace)
 
