@@ -56,7 +56,7 @@ async def scheduled_run(url: str, deployment: str) -> FlowRun:
     """Give a run of the deployment that a schedule of every few seconds has started, once it has ended."""
     async with client_of(url) as client, asyncio.timeout(PATIENCE):
         known = await client.read_deployment_by_name(deployment)
-        often = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(seconds=5)))
+        often = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(seconds=20)))
         await client.create_deployment_schedules(known.id, [often])
         while not (ended := [each for each in await runs_of(client, deployment) if has_ended(each)]):
             await asyncio.sleep(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -84,34 +85,27 @@ def run_of_the_script(up: Up) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("daemon", "remark"), [("server", "the Prefect server has died"), ("worker", "the worker has died")]
-)
-async def test_a_run_lives_on_when_the_server_or_the_worker_is_killed_in_its_middle(
-    up: Up, daemon: str, remark: str
-) -> None:
+async def test_a_run_lives_on_when_the_server_is_killed_in_its_middle(up: Up) -> None:
     """Red on: deployments/up.py: `await each.start()` -> `pass`."""
     async with client_of(up.url) as client:
         run = await until(client, await asked_for(client, "run-script/run-script", **run_of_the_script(up)), is_running)
-        os.killpg(up.daemon(daemon), signal.SIGKILL)
-        up.until(remark)
+        os.killpg(up.daemon("server"), signal.SIGKILL)
+        up.until("the Prefect server has died")
         ended = await until(client, run, has_ended)
-        again = await until(
-            client, await asked_for(client, "run-script/run-script", **run_of_the_script(up)), has_ended
-        )
-    assert (said(ended)[0], said(again)[0]) == ("Completed", "Completed")
+    assert said(ended)[0] == "Completed"
     assert (up.folder / "count").read_text() == "started\n"
 
 
-async def test_where_the_runs_process_is_killed_too_its_work_is_not_lost_and_the_run_does_not_stay_running(
-    up: Up,
+@pytest.mark.parametrize("alone", [True, False], ids=["the worker alone", "the worker and its runs"])
+async def test_when_the_worker_is_killed_its_work_is_not_lost_and_no_run_stays_running_in_name_only(
+    up: Up, alone: bool
 ) -> None:
     """Red on: deployments/up.py: `await each.start()` -> `pass`."""
     async with client_of(up.url) as client:
         run = await until(client, await asked_for(client, "run-script/run-script", **run_of_the_script(up)), is_running)
         while not (up.folder / "count").exists():
-            pass
-        family = started_by(up.daemon("worker"))
+            await asyncio.sleep(0.1)
+        family = [] if alone else started_by(up.daemon("worker"))
         os.killpg(up.daemon("worker"), signal.SIGKILL)
         for each in family:
             each.end(signal.SIGKILL)
@@ -122,6 +116,8 @@ async def test_where_the_runs_process_is_killed_too_its_work_is_not_lost_and_the
         mended = await until(client, await asked_for(client, "reconcile/reconcile", zombie_minutes=0), has_ended)
         ended = await until(client, run, has_ended)
         assert len(await runs_of(client, "run-script/run-script")) == 2
-    assert [said(each)[0] for each in (again, mended, ended)] == ["Completed", "Completed", "Crashed"]
+    assert [said(each)[0] for each in (again, mended)] == ["Completed", "Completed"]
+    # Without its worker, a run's process may get through to its end.
+    assert said(ended)[0] in ({"Completed", "Crashed"} if alone else {"Crashed"})
     assert (up.folder / "count").read_text() == "started\n"
     assert (up.folder / "out" / "result.txt").read_text() == "done\n"
