@@ -72,6 +72,7 @@ bench: setup debian
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.slurm
 	$(BIN)/python -m benchmarks.launchers
+	$(BIN)/python -m benchmarks.refresh
 
 nightly: setup debian
 	$(BIN)/pytest -m nightly
