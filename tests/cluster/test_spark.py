@@ -215,16 +215,23 @@ async def test_a_worker_that_cannot_start_fails_the_run_with_the_end_of_its_log(
 
 async def test_the_payload_is_warned_of_the_time_limit_and_its_driver_is_not(sparked: Sparked) -> None:
     """Red on: core/launch/spark_side.py: `trap '' USR1` -> `:`."""
-    text = f"""{BEGIN}
-import signal
+    text = f"""import signal, sys
 def warned(*_):
     print("warned", spark.range(7).count(), flush=True)
     sys.exit(3)
 signal.signal(signal.SIGUSR1, warned)
+{BEGIN}
 time.sleep(600)
 """
     request = sparked.request(text)
-    receipt = await sparked.there.run(request, cpus=2, memory="2500M", time="3m", warning="130s")
+    wish = {"cpus": 2, "memory": "2500M", "time": "8m", "warning": "30s"}
+    running = asyncio.create_task(sparked.there.run(request, **wish))
+    await sparked.begun(running)
+    # What Slurm does when it is time, without the wait.
+    name = runs_here().folder(request.key).attempt(1).token
+    warn = Command.of("scancel", "--batch", "--signal=USR1", f"--name={name}")
+    (await sparked.there.shell.run(warn)).require_success()
+    receipt = await running
     assert "warned 7" in receipt.stdout.read_text(), receipt.stderr.read_text()
     assert receipt.exit_code == 3
     await sparked.left_nothing(request)
