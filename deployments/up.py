@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 _TICK: Final = timedelta(seconds=1)
 _MOST_STARTS: Final = 5
 _PER: Final = timedelta(minutes=10)
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what a user may ask for
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -81,7 +82,12 @@ class Asked:
     @property
     def url(self) -> str:
         """Where people find the pages: a server that listens everywhere is found by the machine's name."""
-        return f"http://{platform.node() if self.host in {'0.0.0.0', '::'} else self.host}:{self.port}"  # noqa: S104
+        return f"http://{platform.node() if self.host in _EVERYWHERE else self.host}:{self.port}"
+
+    @property
+    def api(self) -> str:
+        """Where programs on this machine find the API, whether or not its name leads anywhere."""
+        return f"http://{'127.0.0.1' if self.host in _EVERYWHERE else self.host}:{self.port}/api"
 
     @property
     def serving(self) -> Serving:
@@ -100,7 +106,7 @@ def run_up(asked: Asked) -> None:
         answer = console.for_results()
         answer.print(f"Prefect: [bold]{asked.url}[/bold]")
         answer.file.flush()
-        with temporary_settings({PREFECT_API_URL: f"{asked.url}/api"}):
+        with temporary_settings({PREFECT_API_URL: asked.api}):
             asyncio.run(_until_told(asked))
 
 
@@ -151,7 +157,7 @@ def _worker(asked: Asked) -> Daemon:
         ),
         variables={
             "PREFECT_HOME": str(home),
-            "PREFECT_API_URL": f"{asked.url}/api",
+            "PREFECT_API_URL": asked.api,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
@@ -172,7 +178,7 @@ def _tell(done: list[register.Registered]) -> None:
 def _announced(asked: Asked) -> Iterator[None]:
     """Let every verb find the server meanwhile."""
     place = asked.home / UP
-    write_whole(place, json.dumps({"api": f"{asked.url}/api"}).encode())
+    write_whole(place, json.dumps({"api": asked.api}).encode())
     try:
         yield
     finally:
