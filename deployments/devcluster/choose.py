@@ -91,6 +91,9 @@ def _first_port(wish: Wish, count: int, claimed: claims.Claims) -> int:
 
     first = wish.first_port or machine.free_ports(len(purposes), usable=is_usable)
     for port, purpose in enumerate(purposes, start=first):
-        if not is_usable(port):
+        claimant = claimed.holder(port)
+        if claimant is not None:
+            raise PortTaken(port=port, purpose=purpose, holder=f"the devcluster in {claimant}")
+        if not machine.is_free(port):
             raise PortTaken(port=port, purpose=purpose)
     return first

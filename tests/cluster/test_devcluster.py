@@ -158,6 +158,12 @@ async def test_a_port_that_is_taken_is_named_before_anything_starts() -> None:
             await plan_for(Wish(root=Path("/var/lib/sluiceway-no"), name="nowhere", first_port=port))
 
 
+async def test_a_port_that_another_cluster_has_claimed_names_it(devcluster: Devcluster) -> None:
+    wish = Wish(root=Path("/var/lib/sluiceway-no"), name="nowhere", first_port=devcluster.plan.ports.jump)
+    with pytest.raises(PortTaken, match=f"is taken by the devcluster in {devcluster.plan.root}"):
+        await plan_for(wish)
+
+
 async def test_a_cluster_is_not_remade_under_other_wishes(devcluster: Devcluster) -> None:
     with pytest.raises(FolderUnusable, match=r"made with --nodes 4, not 7; `down --wipe` it first"):
         await plan_for(Wish(root=devcluster.plan.root, nodes=7))
