@@ -85,7 +85,7 @@ def test_a_file_of_the_same_source_that_is_damaged_is_made_again(tmp_path: Path)
 
 
 def test_a_damaged_file_that_would_be_taken_over_is_refused(tmp_path: Path) -> None:
-    """Red on: core/publish/snapshot.py: `if not before.is_whole(path): reason` -> `if False: reason`."""
+    """Red on: core/publish/snapshot.py: `digest_of_file(file) == self.files[path].digest` -> `True`."""
     first = publish(tmp_path, draft(kept="1"))
     damage(first.folder / "data/kept")
     with pytest.raises(VerificationFailed, match="not as it was published"):
