@@ -72,7 +72,7 @@ async def test_a_form_that_is_filled_and_submitted_is_a_run_with_what_was_filled
     assert ended.state.is_completed()
 
 
-async def test_a_run_shows_its_graph_its_progress_and_what_it_left(up: Up, page: Page, pictures: Path) -> None:
+async def test_a_run_shows_its_graph_with_what_each_step_left_and_its_log(up: Up, page: Page, pictures: Path) -> None:
     panel, scores = up.folder / "panel" / "synthetic", up.folder / "scores"
     make_panel(panel)
     make_scores(scores, panel)
@@ -86,10 +86,3 @@ async def test_a_run_shows_its_graph_its_progress_and_what_it_left(up: Up, page:
     assert ended.state.is_completed()
     await page.until("Completed", "summarise_distributions")
     await page.picture(pictures / "run.png")
-    await page.click("Artifacts", among="button, a, [role=tab]")
-    await page.until("reference-scores-quality", "reference-scores-distributions")
-    await page.picture(pictures / "artifacts.png")
-    for key, shown in (("reference-scores-quality", "status"), ("reference-scores-distributions", "distributions")):
-        await page.open(f"{up.url}/artifacts/key/{key}")
-        await page.until(key, shown)
-        await page.picture(pictures / f"{key}.png")
