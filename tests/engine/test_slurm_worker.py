@@ -16,11 +16,13 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import InfrastructureNotAvailable
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Scheduled
 from prefect.workers.base import BaseWorker
 
 from sluiceway.blocks.worker import SlurmWorker
+from sluiceway.blocks.worker_order import SlurmJobConfiguration
 from sluiceway.core.runs.hosts import runs_here
 from tests.conftest import User
 
@@ -200,3 +202,18 @@ async def test_a_flow_run_that_is_cancelled_ends_with_its_job(pool: Pool) -> Non
     await working
     assert (await pool.run(asked)).state_name == "Cancelled"
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
+
+
+async def test_prefect_can_end_a_job_by_what_its_flow_run_says_of_it(pool: Pool) -> None:
+    mark = pool.folder / "mark"
+    asked = await pool.ask("hello", mark="never", variables=lasting(mark))
+    working = asyncio.create_task(pool.work())
+    await until(mark)
+    (folder,) = runs_here().home.glob("runs/*")
+    worker, anything = SlurmWorker(work_pool_name=pool.name), SlurmJobConfiguration(cluster="local")
+    await worker.kill_infrastructure(f"local:sw-{folder.name[:20]}-a1", anything)
+    await working
+    assert not Path(f"/proc/{mark.read_text().strip()}").exists()
+    assert (await pool.run(asked)).infrastructure_pid == f"local:sw-{folder.name[:20]}-a1"
+    with pytest.raises(InfrastructureNotAvailable, match="another home"):
+        await worker.kill_infrastructure("local:sw-0123456789-a1", anything)
