@@ -145,6 +145,8 @@ class HubDataset:
         try:
             yield
         except HfHubHTTPError as error:
+            # Where errors are pickled with their causes, as Dask does, what was asked goes along.
+            error.response.request.headers.pop("authorization", None)
             raise self._named(error, head) from error
         # An upload that fails ends as RuntimeError, whichever way it goes.
         except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:

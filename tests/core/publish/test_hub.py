@@ -10,6 +10,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import polars as pl
 import pytest
+from tblib import pickling_support
 
 from sluiceway.core.errors import AuthenticationFailed, HubMoved, SluicewayError, UpstreamFailed
 from sluiceway.core.publish.hub import HubDataset, MetadataOnHub
@@ -121,6 +122,8 @@ def test_a_publisher_who_is_not_let_in_learns_it_before_anything_is_published(
 def test_the_token_is_nowhere_but_in_what_is_sent_to_the_hub(
     wish: Wish, hub: LoopbackHub, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:
+    # From then on errors are pickled with their causes, as they are where Dask is.
+    pickling_support.install()
     caplog.set_level(logging.DEBUG)
     hub.refuse_uploads = trouble == "upload"
     if trouble == "moved":
