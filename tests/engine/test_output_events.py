@@ -20,8 +20,7 @@ from sluiceway.flows.run_script import run_script
 from sluiceway.flows.score_reference import score_reference
 from sluiceway.tasks.run_events import CACHE_DAMAGED, CACHE_HIT, PUBLISHED, RECOVERED, announce
 from tests.conftest import ROOT, User
-from tests.engine.test_run_script import artifacts
-from tests.engine.test_score_reference import Invented, invented
+from tests.engine.test_score_reference import Invented, artifacts, invented
 
 __all__ = ["invented"]
 
@@ -84,9 +83,9 @@ async def test_a_flow_that_is_run_twice_does_nothing_the_second_time_and_says_wh
     assert "the same work on the same contents has succeeded" in found[CACHE_HIT]["payload"]["reason"]
     assert {"submit_job", "await_job", "collect_receipt"}.isdisjoint(await task_runs(second))
     for each in (first, second):
-        page = (await artifacts(each.state_details.flow_run_id))["provenance"]
-        assert f"| content key | `{(await each.aresult()).key}` |" in page
-        assert f"└─ input: in [input] {user.folder}/in" in page
+        page = (await artifacts(each.state_details.flow_run_id))["provenance"].data
+        assert f"| content key | `{(await each.aresult()).key}` |" in str(page)
+        assert f"└─ input: in [input] {user.folder}/in" in str(page)
 
 
 async def test_a_damaged_output_is_told_kept_aside_and_made_again(user: User) -> None:

@@ -1,0 +1,1 @@
+"""What provenance costs: digests, status, claims, and a task of one second."""
