@@ -15,6 +15,8 @@ BIN = .venv/bin
 FAST = not wire and not engine and not cluster and not slow and not browser and not postgres and not nightly
 # The newest other Python this project is tested on; `make test` uses it where it is there.
 OTHER_PYTHON = 3.13
+# All of them run on it every night; before each push, the parts whose code depends on its Python most.
+PARTS = sluiceway tests/core/environments tests/core/launch tests/core/remote tests/core/slurm tests/core/store tests/test_cli.py
 
 .PHONY: setup debian demo test check static format lint types contracts docs fast other-python bench nightly
 .DEFAULT_GOAL := check
@@ -62,7 +64,7 @@ fast: setup
 
 other-python: setup
 	@if sh deployments/setup.sh has $(OTHER_PYTHON); then \
-	    sh deployments/setup.sh python $(OTHER_PYTHON) && .venv-$(OTHER_PYTHON)/bin/pytest -q -m "$(FAST)"; \
+	    sh deployments/setup.sh python $(OTHER_PYTHON) && .venv-$(OTHER_PYTHON)/bin/pytest -q -m "$(FAST)" $(PARTS); \
 	else \
 	    echo "Python $(OTHER_PYTHON) is not here: tested on the project's own Python only"; \
 	fi
@@ -76,3 +78,4 @@ bench: setup debian
 
 nightly: setup debian
 	$(BIN)/pytest -m nightly
+	@$(MAKE) --no-print-directory other-python PARTS=
