@@ -143,7 +143,8 @@ async def test_a_registry_that_cannot_be_used_fails_no_run_and_is_told(
     with caplog.at_level(logging.WARNING, "sluiceway"):
         logging.getLogger("sluiceway").propagate = True
         assert (await here.run(here.request(MAKES))).succeeded
-    assert caplog.text.count("registry not used") == 1
+    # Handlers that other tests leave may hand on the same record twice.
+    assert len({each for each in caplog.records if "registry not used" in each.getMessage()}) == 1
     assert "sluiceway registry rebuild" in caplog.text
     assert "secret" not in caplog.text + repr(load())
     user.export("SLUICEWAY_REGISTRY", f"sqlite:///{user.folder}/good.sqlite")
