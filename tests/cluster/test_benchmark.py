@@ -29,6 +29,7 @@ def bench(devcluster: Devcluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (bench.node.home / ".bashrc").unlink()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 async def test_it_measures_everything_of_ours(bench: Bench, tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ async def test_a_command_that_timed_out_is_gone_there_too(shell: SshShell, folde
     assert (await shell.run(Command.script(gone, str(folder)))).succeeded
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 async def test_a_gibibyte_goes_there_and_back_unchanged(shell: SshShell, folder: PurePosixPath, tmp_path: Path) -> None:
     sent, back = tmp_path / "sent", tmp_path / "back"

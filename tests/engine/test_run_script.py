@@ -180,7 +180,8 @@ async def test_prefect_deploys_everything_that_prefect_yaml_declares() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     async with get_client() as client:
         deployed = {each.name for each in await client.read_deployments()}
-    assert deployed == {each["name"] for each in DEPLOYMENTS}
+    # Other tests deploy to this server, too.
+    assert deployed >= {each["name"] for each in DEPLOYMENTS}
 
 
 async def test_a_flow_file_of_another_tree_refuses_to_run(tmp_path: Path) -> None:
