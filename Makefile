@@ -16,7 +16,7 @@ FAST = not wire and not engine and not cluster and not slow and not browser and 
 # The newest other Python this project is tested on; `make test` uses it where it is there.
 OTHER_PYTHON = 3.13
 # All of them run on it every night; before each push, the parts whose code depends on its Python most.
-PARTS = sluiceway tests/core/environments tests/core/launch tests/core/remote tests/core/slurm tests/core/store tests/test_cli.py
+PARTS = sluiceway tests/core/environments tests/core/launch tests/core/remote tests/core/slurm tests/test_cli.py
 
 .PHONY: setup debian demo test check static format lint types contracts docs fast other-python bench nightly
 .DEFAULT_GOAL := check
