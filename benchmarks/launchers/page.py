@@ -1,26 +1,20 @@
-"""Writes the measured blocks of docs/benchmarks-launchers.md from what is kept: `python -m benchmarks.launchers.page`.
-
-A block stands between `<!-- measured: NAME -->` and `<!-- end -->`; what is around the blocks is written by hand.
-"""
+"""Writes the measured blocks of docs/benchmarks-launchers.md: `python -m benchmarks.launchers.page`."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Final
 
 from benchmarks.launchers.outcome import Outcome
 from benchmarks.launchers.report import BLOCKS
+from benchmarks.page import DOCS, RESULTS, rewritten
 
-ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "docs" / "benchmarks-launchers.md"
-RESULT: Final = ROOT / "benchmarks" / "results" / "launchers.json"
-_BLOCK: Final = re.compile(r"(?<=<!-- measured: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+PAGE: Final = DOCS / "benchmarks-launchers.md"
+RESULT: Final = RESULTS / "launchers.json"
 
 
 def renewed(page: str, outcome: Outcome) -> str:
     """Give the page with every measured block written anew."""
-    return _BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{BLOCKS[found[1]](outcome)}\n\n", page)
+    return rewritten(page, lambda name: BLOCKS[name](outcome))
 
 
 def main() -> None:

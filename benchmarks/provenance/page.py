@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Final
 
+from benchmarks.page import DOCS, RESULTS, rewritten
 from benchmarks.provenance.outcome import Outcome
 from benchmarks.provenance.report import BLOCKS
 
-ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "docs" / "benchmarks-provenance.md"
-RESULT: Final = ROOT / "benchmarks" / "results" / "provenance.json"
-_BLOCK: Final = re.compile(r"(?<=<!-- measured: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+PAGE: Final = DOCS / "benchmarks-provenance.md"
+RESULT: Final = RESULTS / "provenance.json"
 
 
 def renewed(page: str, outcome: Outcome) -> str:
     """Give the page with every measured block written anew."""
-    return _BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{BLOCKS[found[1]](outcome)}\n\n", page)
+    return rewritten(page, lambda name: BLOCKS[name](outcome))
 
 
 def main() -> None:

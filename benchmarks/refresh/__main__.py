@@ -9,9 +9,8 @@ from pathlib import Path
 
 from benchmarks.refresh import report
 from benchmarks.refresh.catalogue import invented
+from benchmarks.refresh.page import RESULT
 from benchmarks.refresh.run import measure
-
-RESULT = Path(__file__).parents[1] / "results" / "refresh.json"
 
 
 def main() -> None:

@@ -1,26 +1,20 @@
-"""Writes the measured blocks of docs/benchmarks-refresh.md from the kept file: `python -m benchmarks.refresh.page`.
-
-A block stands between `<!-- measured: NAME -->` and `<!-- end -->`; what is around the blocks is written by hand.
-"""
+"""Writes the measured blocks of docs/benchmarks-refresh.md: `python -m benchmarks.refresh.page`."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Final
 
+from benchmarks.page import DOCS, RESULTS, rewritten
 from benchmarks.refresh.outcome import Outcome
 from benchmarks.refresh.report import BLOCKS
 
-ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "docs" / "benchmarks-refresh.md"
-RESULT: Final = ROOT / "benchmarks" / "results" / "refresh.json"
-_BLOCK: Final = re.compile(r"(?<=<!-- measured: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+PAGE: Final = DOCS / "benchmarks-refresh.md"
+RESULT: Final = RESULTS / "refresh.json"
 
 
 def renewed(page: str, outcome: Outcome) -> str:
     """Give the page with every measured block written anew."""
-    return _BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{BLOCKS[found[1]](outcome)}\n\n", page)
+    return rewritten(page, lambda name: BLOCKS[name](outcome))
 
 
 def main() -> None:

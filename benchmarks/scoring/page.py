@@ -1,14 +1,10 @@
-"""Writes the measured blocks of docs/benchmarks.md from the files that are kept: `python -m benchmarks.scoring.page`.
-
-A block stands between `<!-- measured: NAME -->` and `<!-- end -->`; what is around the blocks is written by hand.
-"""
+"""Writes the measured blocks of docs/benchmarks.md: `python -m benchmarks.scoring.page`."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.page import DOCS, RESULTS, rewritten
 from benchmarks.scoring import catalogue, report
 from benchmarks.scoring.outcome import Outcome
 from benchmarks.scoring.stages import Stages
@@ -16,10 +12,7 @@ from benchmarks.scoring.stages import Stages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "docs" / "benchmarks.md"
-RESULTS: Final = ROOT / "benchmarks" / "results"
-_BLOCK: Final = re.compile(r"(?<=<!-- measured: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+PAGE: Final = DOCS / "benchmarks.md"
 
 BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "verdict": lambda: report.verdict([_outcome("50"), _outcome("200")]),
@@ -39,7 +32,7 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
 
 def renewed(page: str) -> str:
     """Give the page with every measured block written anew."""
-    return _BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{BLOCKS[found[1]]()}\n\n", page)
+    return rewritten(page, lambda name: BLOCKS[name]())
 
 
 def _outcome(name: str) -> Outcome:

@@ -9,11 +9,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.slurm import report
+from benchmarks.slurm.page import RESULT
 from benchmarks.slurm.run import Bench, Extent
 from sluiceway.deployments.devcluster.choose import Wish, plan_for
 from sluiceway.deployments.devcluster.cluster import Devcluster
-
-RESULT = Path(__file__).parents[1] / "results" / "slurm.json"
 
 
 async def measure(given: argparse.Namespace) -> Bench:

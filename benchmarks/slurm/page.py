@@ -1,26 +1,20 @@
-"""Writes the measured blocks of docs/benchmarks-slurm.md from the file that is kept: `python -m benchmarks.slurm.page`.
-
-A block stands between `<!-- measured: NAME -->` and `<!-- end -->`; what is around the blocks is written by hand.
-"""
+"""Writes the measured blocks of docs/benchmarks-slurm.md: `python -m benchmarks.slurm.page`."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Final
 
+from benchmarks.page import DOCS, RESULTS, rewritten
 from benchmarks.slurm.outcome import Outcome
 from benchmarks.slurm.report import BLOCKS
 
-ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "docs" / "benchmarks-slurm.md"
-RESULT: Final = ROOT / "benchmarks" / "results" / "slurm.json"
-_BLOCK: Final = re.compile(r"(?<=<!-- measured: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+PAGE: Final = DOCS / "benchmarks-slurm.md"
+RESULT: Final = RESULTS / "slurm.json"
 
 
 def renewed(page: str, outcome: Outcome) -> str:
     """Give the page with every measured block written anew."""
-    return _BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{BLOCKS[found[1]](outcome)}\n\n", page)
+    return rewritten(page, lambda name: BLOCKS[name](outcome))
 
 
 def main() -> None:
