@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -38,7 +39,6 @@ from sluiceway.core.runs.request import Element, RunRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import ModuleType
 
     from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.errors import RunFailed
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "function_side.py"
 STANDS_FOR = "sluiceway_function"
+_OF_IMPORT = frozenset({"__loader__", "__spec__", "__cached__"})
 _CLOUDPICKLE = Path(cloudpickle.__file__).parent
 _registering = threading.Lock()
 
@@ -185,12 +186,19 @@ def _without(given: _Given, shared: _Given) -> _Given:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    """Sends what stands for a function, such as a task of Prefect's, as that function."""
+    """Sends what stands for a function, such as a task of Prefect's, as that function; a module without its loader."""
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, ModuleType):
+            return self._module(obj)
         plain = getattr(obj, "__dict__", {}).get(STANDS_FOR)
         # copy.copy gives a function itself: an import that is there everywhere.
         return super().reducer_override(obj) if plain is None else (copy.copy, (plain,))
+
+    def _module(self, module: ModuleType) -> tuple[Any, tuple[Any, ...]]:
+        # Who imported it here may be a package's own loader, which is nowhere there.
+        make, (name, *state) = self.dispatch_table[ModuleType](module)
+        return make, (name, *({key: value for key, value in each.items() if key not in _OF_IMPORT} for each in state))
 
 
 @contextmanager

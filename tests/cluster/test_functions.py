@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +99,22 @@ async def test_an_element_that_is_cancelled_is_made_again_alone(there: There, fo
     assert sorted(made.split()) == ["0", "1", "2", "2", "3"]
 
 
+def greedy_over_two(path: str, number: int) -> int:
+    """Take much memory over 2."""
+    called.counted(path, number)
+    if number == 2:
+        held = bytearray(300 << 20)
+        time.sleep(3)
+        return len(held) >> 20
+    return number
+
+
 async def test_an_element_over_its_memory_is_made_again_alone_with_more(there: There, folder: PurePosixPath) -> None:
     """Red on: core/runs/retries.py: `EndingKind.OUT_OF_MEMORY: _more_memory,` -> `EndingKind.OUT_OF_MEMORY:
     _elsewhere,`.
     """
     count = folder / "count"
-    asked = mapped(called.greedy_over_two, range(4), str(count))
+    asked = mapped(greedy_over_two, range(4), str(count))
     assert values(await answers(there, asked, retries=Retries(), memory="200M")) == [0, 1, 300, 3]
     made = (await there.shell.run(Command.of("cat", str(count)))).require_success().text
     assert sorted(made.split()) == ["0", "1", "2", "2", "3"]
@@ -114,7 +125,7 @@ async def test_an_element_over_its_memory_is_made_again_alone_with_more(there: T
 async def test_a_call_over_its_memory_is_made_again_with_more(there: There, folder: PurePosixPath) -> None:
     """Red on: tasks/slurm.py: `return Retries(most=retries) if retries else None` -> `return None`."""
     resources = Resources(memory="200M")
-    task = slurm_task(on="west", resources=resources, retries_by_cause=1)(called.greedy_over_two)
+    task = slurm_task(on="west", resources=resources, retries_by_cause=1)(greedy_over_two)
     assert await asyncio.to_thread(task.fn, str(folder / "count"), 2) == 300
     made = (await there.shell.run(Command.of("cat", str(folder / "count")))).require_success().text
     assert made.split() == ["2", "2"]

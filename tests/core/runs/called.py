@@ -146,13 +146,3 @@ def third_waits(path: str, number: int) -> int:
         Path(f"{path}.new").rename(f"{path}.job")
         time.sleep(100)
     return found
-
-
-def greedy_over_two(path: str, number: int) -> int:
-    """Take much memory over 2."""
-    counted(path, number)
-    if number == 2:
-        held = bytearray(300 << 20)
-        time.sleep(3)
-        return len(held) >> 20
-    return number

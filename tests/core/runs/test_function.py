@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,15 @@ async def test_nothing_has_to_be_installed_there(here: Here) -> None:
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
     assert await answer(here, called.times, 2, python=str(bare)) == 6
+
+
+async def test_a_module_travels_without_whatever_imported_it_here(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a package that checks types has put its own loader in the way of all imports."""
+    only_here = ModuleType("only_here")
+    only_here.Loader = type("Loader", (), {"__module__": "only_here"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "only_here", only_here)
+    monkeypatch.setattr(called, "__loader__", only_here.Loader())
+    assert await answer(here, lambda number: called.times(number), 2) == 6  # noqa: PLW0108 - it names the module
 
 
 SCRIPT = """
