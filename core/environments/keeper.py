@@ -327,8 +327,11 @@ def _claimed(entry: Entry) -> Dict[str, Any]:
 
 
 def _forget(entry: Entry, token: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(entry.incoming(token))
+    # What a broken connection left of an earlier try lies beside it, under a name that begins with its own.
+    for each in _names(entry.incoming("")):
+        if each == token or each.startswith(".%s." % token):
+            with contextlib.suppress(OSError):
+                os.unlink(entry.incoming(each))
     if _claimed(entry).get("token") == token:
         with contextlib.suppress(OSError):
             os.unlink(entry.claim)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -16,7 +17,7 @@ from sluiceway.core.remote.login import Login
 from tests.fake_slurm.slurm import FakeSlurm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
 USER, PASSWORD, CODE = "ada", "correct horse", "492039"
 
@@ -30,6 +31,7 @@ class Faults:
     silent: int = 0
     no_session: int = 0
     truncate_input: int = 0
+    cut_in_file: int = 0
 
     def take(self, name: str) -> bool:
         """Use up one of a fault, if there is one."""
@@ -160,6 +162,19 @@ class LoginNode:
             process.exit(child.returncode or 0)
 
 
+class _Files(asyncssh.SFTPServer):
+    """Takes files, unless the connection is to be cut while one is sent."""
+
+    def __init__(self, node: LoginNode, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+        super().__init__(channel)
+        self._node = node
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> int | Awaitable[int]:
+        if self._node.faults.take("cut_in_file"):
+            self._node.cut()
+        return super().write(file_obj, offset, data)
+
+
 class _Server(asyncssh.SSHServer):
     """Lets the right user in: by key, and where the node wants one, by a code as well."""
 
@@ -210,8 +225,8 @@ class _Server(asyncssh.SSHServer):
     def session_requested(self) -> Literal[False] | asyncssh.SSHServerProcess[bytes]:
         if self._node.faults.take("no_session"):
             return False
-        files = asyncssh.SFTPServer
-        return asyncssh.SSHServerProcess(self._node.handle, files, 3, allow_scp=False)  # type: ignore[arg-type]
+        files = partial(_Files, self._node)
+        return asyncssh.SSHServerProcess(self._node.handle, files, 3, allow_scp=False)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         return True
