@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.scoring.report import table
 from benchmarks.slurm.outcome import middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from benchmarks.launchers.outcome import Outcome
 
@@ -21,7 +22,7 @@ def starts(outcome: Outcome) -> str:
         over = [middle([each.over for each in outcome.of(name, nodes)]) for nodes in sizes]
         rows.append((name, *ready, *over))
     head = ("", *(f"{nodes} nodes ready" for nodes in sizes), *(f"{nodes} nodes ended" for nodes in sizes))
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def setting(outcome: Outcome) -> str:
@@ -33,8 +34,3 @@ def setting(outcome: Outcome) -> str:
 
 
 BLOCKS: dict[str, Callable[[Outcome], str]] = {"setting": setting, "starts": starts}
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from benchmarks.provenance.digests import COPY, DISK, MANY, SHA
 from benchmarks.provenance.one_second import CACHED, PLAIN, RUN, SLEEP
 from benchmarks.provenance.standing import USUAL
+from benchmarks.scoring.report import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from benchmarks.provenance.outcome import Outcome
 
@@ -42,7 +43,7 @@ def verdict(outcome: Outcome) -> str:
         ("added to a task of one second by CONTENT", "measured", f"{outcome.added(CACHED, PLAIN) * 1000:.0f} ms"),
         ("added to `sleep 1` by a run", "measured", f"{outcome.added(RUN, SLEEP) * 1000:.0f} ms"),
     ]
-    return _table(("what", "aim", "measured"), rows)
+    return table(("what", "aim", "measured"), rows)
 
 
 def digests(outcome: Outcome) -> str:
@@ -52,7 +53,7 @@ def digests(outcome: Outcome) -> str:
          f"{outcome.rate(name) / outcome.rate(COPY):.3f}", f"{outcome.rate(name) / outcome.rate(SHA):.2f}")
         for name, rates in outcome.digests.items()
     ]  # fmt: skip
-    return _table((f"{outcome.size >> 20} MiB", "GB/s", "of a memory copy", "of SHA-256 in one thread"), rows)
+    return table((f"{outcome.size >> 20} MiB", "GB/s", "of a memory copy", "of SHA-256 in one thread"), rows)
 
 
 def status(outcome: Outcome) -> str:
@@ -67,7 +68,7 @@ def status(outcome: Outcome) -> str:
         )
         for name, rounds in outcome.status.items()
     ]
-    return _table((f"{outcome.outputs:,} outputs", "seconds", "seconds of CPU"), rows)
+    return table((f"{outcome.outputs:,} outputs", "seconds", "seconds of CPU"), rows)
 
 
 def claims(outcome: Outcome) -> str:
@@ -78,13 +79,13 @@ def claims(outcome: Outcome) -> str:
         for name, rounds in outcome.claims.items()
     ]  # fmt: skip
     clients = next(iter(outcome.claims.values()))[0].clients
-    return _table((f"{clients} clients", "claims given in a second", "winners"), rows)
+    return table((f"{clients} clients", "claims given in a second", "winners"), rows)
 
 
 def tasks(outcome: Outcome) -> str:
     """What is added to a second."""
     rows = [(name, f"{median(each):.3f} ({min(each):.3f}-{max(each):.3f})") for name, each in outcome.tasks.items()]
-    return _table(("", "seconds"), rows)
+    return table(("", "seconds"), rows)
 
 
 BLOCKS: dict[str, Callable[[Outcome], str]] = {
@@ -104,9 +105,3 @@ def _winners(outcome: Outcome) -> str:
     return ", ".join(
         f"{sorted({each.winners for each in rounds})} on {name}" for name, rounds in outcome.claims.items()
     )
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [tuple(head), *map(tuple, rows)]
-    lines.insert(1, ("---",) * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

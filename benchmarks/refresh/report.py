@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.scoring.report import table
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,40 +26,39 @@ def setting(outcome: Outcome) -> str:
 
 def refreshes(outcome: Outcome) -> str:
     """What each refresh took and asked."""
-    lines = [
-        "| refresh | seconds | processor seconds | peak memory | requests | of these unchanged | scoring files |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = (
+        "refresh",
+        "seconds",
+        "processor seconds",
+        "peak memory",
+        "requests",
+        "of these unchanged",
+        "scoring files",
+    )
+    lines = []
     for name in dict.fromkeys(each.name for each in outcome.refreshes):
         rounds = [each for each in outcome.refreshes if each.name == name]
-        lines.append(
-            f"| {name} | {_range([each.wall_s for each in rounds])} | {_range([each.cpu_s for each in rounds])} | "
-            f"{max(each.peak_gb for each in rounds):.2f} GB | {rounds[-1].asked} | {rounds[-1].unchanged} | "
-            f"{rounds[-1].files} |"
-        )
-    return "\n".join(lines)
+        last, times = rounds[-1], (_range([each.wall_s for each in rounds]), _range([each.cpu_s for each in rounds]))
+        peak = f"{max(each.peak_gb for each in rounds):.2f} GB"
+        lines.append((name, *times, peak, str(last.asked), str(last.unchanged), str(last.files)))
+    return table(heads, lines)
 
 
 def steps(outcome: Outcome) -> str:
     """In which steps the time of a refresh goes that finds nothing changed."""
     still = [each for each in outcome.refreshes if each.name == "nothing changed"]
     first = next(each for each in outcome.refreshes if each.name == "the first refresh")
-    lines = ["| step | the first refresh, seconds | nothing changed, seconds |", "| --- | --- | --- |"]
-    for step, seconds in first.steps.items():
-        lines.append(f"| {step} | {seconds:.1f} | {_step(still, step)} |")
-    return "\n".join(lines)
+    lines = [(step, f"{seconds:.1f}", _step(still, step)) for step, seconds in first.steps.items()]
+    return table(("step", "the first refresh, seconds", "nothing changed, seconds"), lines)
 
 
 def cleaning(outcome: Outcome) -> str:
     """How fast metadata are cleaned."""
-    lines = [
-        "| metadata | rows | MB | seconds | rows a second | MB a second |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for each in outcome.cleanings:
-        rates = f"{each.rows / each.seconds:,.0f} | {each.megabytes / each.seconds:.1f}"
-        lines.append(f"| {each.name} | {each.rows:,} | {each.megabytes:.1f} | {each.seconds:.2f} | {rates} |")
-    return "\n".join(lines)
+        rates = (f"{each.rows / each.seconds:,.0f}", f"{each.megabytes / each.seconds:.1f}")
+        lines.append((each.name, f"{each.rows:,}", f"{each.megabytes:.1f}", f"{each.seconds:.2f}", *rates))
+    return table(("metadata", "rows", "MB", "seconds", "rows a second", "MB a second"), lines)
 
 
 BLOCKS: Final[dict[str, Callable[[Outcome], str]]] = {

@@ -6,12 +6,12 @@ import json
 import os
 import platform
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Stopwatch
 from benchmarks.refresh.outcome import Cleaning, Outcome, Refresh
+from benchmarks.scoring.outcome import processor, today
 from benchmarks.scoring.watch import Command, run
 from sluiceway.core.catalog import metadata
 from sluiceway.core.catalog.sheets import SHEETS
@@ -97,10 +97,10 @@ def measure(
     if real is not None:
         cleanings.append(cleaned("real", loopback_content.real(real), folder / "real"))
     setting = {
-        "processor": _processor(),
+        "processor": processor(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
-        "day": datetime.now(UTC).date().isoformat(),
+        "day": today(),
         **said,
     }
     return Outcome(setting=setting, refreshes=refreshes, cleanings=cleanings)
@@ -119,8 +119,3 @@ def cleaned(name: str, upstream: LoopbackCatalog, folder: Path) -> Cleaning:
     with Stopwatch() as watch:
         metadata.clean(folder)
     return Cleaning(name=name, rows=rows, megabytes=size / 1e6, seconds=watch.seconds)
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

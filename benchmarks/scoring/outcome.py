@@ -72,9 +72,13 @@ def marginal_us(smaller: Outcome, larger: Outcome, name: str) -> float | None:
 
 def machine() -> str:
     """The processor, how many of them, and the Python."""
+    return f"{processor()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+
+
+def processor() -> str:
+    """The processor's name; where the kernel does not tell it, its architecture."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def today() -> str:

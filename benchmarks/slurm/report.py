@@ -5,11 +5,12 @@ from __future__ import annotations
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
+from benchmarks.scoring.report import table
 from benchmarks.slurm.login_node import SESSION
 from benchmarks.slurm.outcome import DAGSTER, OURS, SUBMITIT, Outcome, middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from benchmarks.slurm.outcome import Rate
 
@@ -27,7 +28,7 @@ def verdict(outcome: Outcome) -> str:
         times = f"{theirs.sessions / ours.sessions:.0f} times fewer over SSH, " if ours.sessions else ""
         times += f"{theirs.programs / ours.programs:.0f} times fewer of Slurm's" if ours.programs else ""
         rows.append(("commands beside dagster-slurm, 20 jobs", "5 times fewer", times))
-    return _table(("what", "aim", "measured"), rows)
+    return table(("what", "aim", "measured"), rows)
 
 
 def noops(outcome: Outcome) -> str:
@@ -38,18 +39,18 @@ def noops(outcome: Outcome) -> str:
         submitted, ended = _asked(outcome.submitted[name]), _asked(outcome.ended[name])
         rows.append((name, middle(seconds), beyond, submitted, ended))
     head = ("", "seconds to the verdict", "beyond sbatch", "asked until submitted", "asked in all")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def rates(outcome: Outcome) -> str:
     """What is asked in an hour while nothing happens."""
     head = ("", "jobs", "commands over SSH for an hour", "Slurm's for an hour", "counted", "connections")
-    return _table(head, [_rate(each) for each in outcome.rates])
+    return table(head, [_rate(each) for each in outcome.rates])
 
 
 def lags(outcome: Outcome) -> str:
     """How late a line is heard."""
-    return _table(("", "seconds until a line is heard"), [(name, middle(each)) for name, each in outcome.lag.items()])
+    return table(("", "seconds until a line is heard"), [(name, middle(each)) for name, each in outcome.lag.items()])
 
 
 def maps(outcome: Outcome) -> str:
@@ -59,7 +60,7 @@ def maps(outcome: Outcome) -> str:
         (name, f"{median(each):.0f}", f"{median(each) / bare:.2f}", f"{median(each) / outcome.items * 1000:.0f}")
         for name, each in outcome.mapped.items()
     ]
-    return _table(("", f"seconds for {outcome.items} items", "of sbatch's", "ms for an item"), rows)
+    return table(("", f"seconds for {outcome.items} items", "of sbatch's", "ms for an item"), rows)
 
 
 def setting(outcome: Outcome) -> str:
@@ -91,8 +92,3 @@ def _counted(asked: Mapping[str, float]) -> str:
     """Write counts by kind, sessions first."""
     ordered = sorted(asked.items(), key=lambda each: (each[0] != SESSION, each[0]))
     return ", ".join(f"{count:.3g} {'over SSH' if kind == SESSION else kind}" for kind, count in ordered)
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
