@@ -7,11 +7,13 @@ anew. Imports are read from the text, in functions as well; those for type check
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import re
 import sys
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,9 +49,9 @@ def software_of(*modules: str) -> Software:
 def versions(modules: Iterable[str]) -> dict[str, str]:
     """Give the version of each distribution that these modules, by their first names, belong to."""
     return {
-        distribution: version(distribution)
+        each: version(each)
         for name in sorted(set(modules) - sys.stdlib_module_names)
-        for distribution in _distributions().get(name, ())
+        for each in _distributions_of(name)
     }
 
 
@@ -70,11 +72,8 @@ def _with_imports(modules: tuple[str, ...]) -> dict[str, bytes]:
 
 def file_of(module: str) -> Path | None:
     """Give the file of a module of ours; none where the name is not one, but something inside of one."""
-    place = Path(sluiceway.__path__[0]).joinpath(*module.split(".")[1:])
-    for file in (place.with_suffix(".py"), place / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
+    place = "/".join([sluiceway.__path__[0], *module.split(".")[1:]])
+    return next((Path(file) for file in (f"{place}.py", f"{place}/__init__.py") if Path(file).is_file()), None)
 
 
 @functools.cache
@@ -102,12 +101,27 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
 def _at_run_time(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Give all statements, those inside of others too, but not what is for type checkers alone."""
     for node in statements:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and _is_about_checking(node.test):
             yield from _at_run_time(node.orelse)
             continue
         yield node
         for inside in _BLOCKS:
             yield from _at_run_time(getattr(node, inside, ()))
+
+
+def _is_about_checking(test: ast.expr) -> bool:
+    return any("TYPE_CHECKING" in (getattr(each, "id", None), getattr(each, "attr", None)) for each in ast.walk(test))
+
+
+@functools.cache
+def _distributions_of(name: str) -> tuple[str, ...]:
+    """Give the distributions that a module belongs to: its namesake, where that has it as no namespace."""
+    with contextlib.suppress(PackageNotFoundError):
+        namesake = distribution(name)
+        if re.search(rf"^{re.escape(name)}(/__init__)?\.", namesake.read_text("RECORD") or "", re.MULTILINE):
+            return (namesake.metadata["Name"],)
+    # To look through everything that is installed takes a while.
+    return tuple(_distributions().get(name, ()))
 
 
 @functools.cache

@@ -6,13 +6,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 
 from sluiceway.core.errors import InputMissing
-from sluiceway.core.provenance.software import software_of
+from sluiceway.core.provenance.software import software_of, versions
 from tests.conftest import ROOT
 
 SSH = "sluiceway.core.remote.ssh"
@@ -35,6 +35,12 @@ def test_the_environment_is_what_those_modules_import_and_no_more() -> None:
 
 def test_imports_for_type_checkers_alone_do_not_count() -> None:
     assert "pydantic" not in software_of("sluiceway.core.remote.login").environment
+
+
+@pytest.mark.parametrize("module", ["numpy", "pgenlib", "yaml", "jinja2", "pydantic_core", "sqlalchemy", "nowhere"])
+def test_a_module_belongs_to_what_everything_installed_says(module: str) -> None:
+    everything = packages_distributions()
+    assert set(versions([module])) == set(everything.get(module, ()))
 
 
 def test_a_module_that_is_not_ours_is_named() -> None:
