@@ -10,7 +10,7 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
-units='munge mariadb slurmdbd slurmctld slurmd ssh podman podman-restart'
+units='munge mariadb slurmdbd slurmctld slurmd ssh podman podman-restart postgresql'
 fresh=
 if [ -d /run/systemd/system ]; then
     for unit in $units; do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -69,6 +70,11 @@ def test_each_package_has_a_tier_and_a_reason(line: str) -> None:
     assert tier in ("cluster", "container", "modules", "plink2", "browser", "postgres", "spark")
     assert package
     assert len(reason) > 10
+
+
+@pytest.mark.parametrize("tier", ["cluster", "plink2", "browser", "postgres"])
+def test_a_tier_that_is_left_out_without_its_debian_package_has_it_in_the_list(tier: str) -> None:
+    assert re.search(rf"^{tier} +\S+", LISTED, re.MULTILINE)
 
 
 def test_an_unknown_word_is_a_usage_error(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def postgres_server(missing: Missing) -> Iterator[str]:
     """A server of this session, in a folder of its own, that listens on a socket only; its URL has no database yet."""
     programs = _programs()
     if programs is None:
-        missing.part("postgres", why="Debian's postgresql is not installed", get="apt-get install postgresql")
+        missing.part("postgres", why="Debian's postgresql is not installed", get="make debian, as root or with sudo")
         raise AssertionError("a part that is missing ends the test")
     folder = Path(tempfile.mkdtemp(prefix="sw-pg-"))
     # It refuses to run as root.
