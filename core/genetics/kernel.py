@@ -1,11 +1,8 @@
-"""The arithmetic of scoring: weights times genotypes, in float64, over one block of a panel's variants at a time.
+"""What scores count, as terms: weights on what is read of a panel's variants, block by block.
 
 Every model of one variant, additive or not, is linear in two numbers: the copies of an allele, and whether there is
 any. So a row becomes one or two terms, each a weight on one slot of its block, and a constant. A missing genotype
 counts as none in the product; what it should count besides is added afterwards, call by call.
-
-A block is a fixed stretch of the panel, and a score's terms are added in the order of its own rows. So a score's sums
-are the same bits whatever else is in the batch, and however many workers share the work.
 """
 
 from __future__ import annotations
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     from sluiceway.core.genetics.match import Entries, Matches
     from sluiceway.core.genetics.rows import Rows
 
-    Held = NDArray[np.int8] | NDArray[np.float32]
-
 BLOCK: Final = 1024
 """Entries in a block; the bits of a result depend on it."""
 
@@ -41,9 +36,6 @@ PLAIN, CENTRED, STANDARDISED = range(3)
 TERM: Final = np.dtype([("weight", "f8"), ("fill", "f8"), ("score", "u4"), ("slot", "u4")])
 """A weight on a slot (kind times BLOCK, plus the entry's place in its block), and what each missing call adds."""
 
-SPARSE: Final = 1 / 200
-"""Up to this frequency a variant's carriers are listed, and not everybody looked at."""
-
 _ADDITIVE, _RECESSIVE, _DOSAGE = int(Model.ADDITIVE), int(Model.RECESSIVE), int(Model.DOSAGE)
 _FIRST_UNMATCHED: Final = int(Reason.AMBIGUOUS)
 _CARRIERS: Final = ANY_ALT * BLOCK
@@ -54,25 +46,6 @@ class Terms(NamedTuple):
 
     terms: NDArray[np.void]
     start: NDArray[np.int64]
-
-
-class Calls(NamedTuple):
-    """What stands out in each slot: missing calls, and in sparse slots all copies; `start` says where a slot's begin.
-
-    Whether a slot is sparse depends on the panel alone, since the order of a sum does.
-    """
-
-    is_sparse: NDArray[np.bool_]
-    start: NDArray[np.int64]
-    who: NDArray[np.int32]
-    copies: Held
-
-
-class Sums(NamedTuple):
-    """What is added up for a batch: per score and sample, the sum and the missing calls."""
-
-    sums: NDArray[np.float64]
-    missing: NDArray[np.int32]
 
 
 def weigh(  # noqa: PLR0913 - each of the last three is one choice
@@ -241,160 +214,3 @@ def _of_missing(  # noqa: PLR0913, PLR0917 - compiled code has no keywords
         return common * common * none + 2 * rare * common * one + rare * rare * two
     # Dominant and recessive rows expect the allele's frequency once, as plink2 does.
     return share * two
-
-
-@compiled
-def mark_slots(terms: Terms, block: int, used: NDArray[np.bool_]) -> None:
-    """Mark the slots that a block's terms use."""
-    for at in range(terms.start[block], terms.start[block + 1]):
-        used[terms.terms[at]["slot"]] = True
-
-
-@compiled
-def list_calls(held: Held, words: NDArray[np.uint64], sign: np.uint64, calls: Calls) -> int:
-    """List who misses a call in each slot and, in sparse ones, who has a copy; in the others, missing becomes none.
-
-    `words` is the memory of `held`, eight bytes at a time, and `sign` the bits that are set in what is below zero: most
-    of it says nothing, and is passed over. Gives how long the list is; where `calls` has no room for so many, nothing
-    is changed, and the list is of no use.
-    """
-    slots, people = held.shape
-    flat = held.ravel()
-    at = 0
-    for slot in range(slots):
-        calls.start[slot] = at
-        at = _list_slot(flat, words, sign, calls, calls.is_sparse[slot], slot * people, (slot + 1) * people, at)
-    calls.start[slots] = at
-    if at <= calls.who.size:
-        for slot in range(slots):
-            for each in range(calls.start[slot], calls.start[slot + 1]):
-                if calls.copies[each] < 0:
-                    held[slot, calls.who[each]] = 0
-    return at
-
-
-@compiled
-def _list_slot(  # noqa: PLR0913, PLR0917 - compiled code has no keywords
-    flat: Held,
-    words: NDArray[np.uint64],
-    sign: np.uint64,
-    calls: Calls,
-    is_sparse: bool,  # noqa: FBT001
-    first: int,
-    end: int,
-    at: int,
-) -> int:
-    per_word = 8 // flat.itemsize
-    last = (end - 1) // per_word
-    asked = ~np.uint64(0) if is_sparse else sign
-    for low in range(first // per_word, last + 1, 8):
-        high = min(low + 8, last + 1)
-        if high - low == 8:
-            seen = (words[low] | words[low + 1] | words[low + 2] | words[low + 3]) | (
-                words[low + 4] | words[low + 5] | words[low + 6] | words[low + 7]
-            )
-            if not seen & asked:
-                continue
-        for word in range(low, high):
-            if not words[word] & asked:
-                continue
-            for each in range(max(word * per_word, first), min((word + 1) * per_word, end)):
-                copies = flat[each]
-                if copies < 0 or (is_sparse and copies != 0):
-                    if at < calls.who.size:
-                        calls.who[at] = each - first
-                        calls.copies[at] = copies
-                    at += 1
-    return at
-
-
-@compiled
-def add_block(  # noqa: PLR0913, PLR0917 - compiled code has no keywords
-    terms: Terms,
-    block: int,
-    place: NDArray[np.int32],
-    held: Held,
-    calls: Calls,
-    into: Sums,
-    counts_missing: bool,  # noqa: FBT001
-) -> None:
-    """Add a block's terms: `place` tells in which line of `held` and of `calls` each slot is."""
-    high = terms.start[block + 1]
-    low = terms.start[block]
-    dense = np.empty(high - low, np.int64)
-    while low < high:
-        score = terms.terms[low]["score"]
-        end, found = low, 0
-        while end < high and terms.terms[end]["score"] == score:
-            if not calls.is_sparse[place[terms.terms[end]["slot"]]]:
-                dense[found] = end
-                found += 1
-            end += 1
-        _add_dense(terms.terms, dense[:found], place, held, into.sums[score])
-        for at in range(low, end):
-            line = place[terms.terms[at]["slot"]]
-            is_first = counts_missing and terms.terms[at]["slot"] < _CARRIERS
-            weight, fill = terms.terms[at]["weight"], terms.terms[at]["fill"]
-            _add_listed(weight, fill, calls, line, into.sums[score], into.missing[score], is_first)
-        low = end
-
-
-@compiled
-def _add_listed(  # noqa: PLR0913, PLR0917 - compiled code has no keywords
-    weight: float,
-    fill: float,
-    calls: Calls,
-    line: int,
-    total: NDArray[np.float64],
-    missing: NDArray[np.int32],
-    counts_missing: bool,  # noqa: FBT001
-) -> None:
-    """Add a term for those who are listed: what a missing call counts, or the weight of each copy."""
-    for each in range(calls.start[line], calls.start[line + 1]):
-        who = calls.who[each]
-        if calls.copies[each] >= 0:
-            total[who] += weight * calls.copies[each]
-            continue
-        total[who] += fill
-        if counts_missing:
-            missing[who] += 1
-
-
-@compiled
-def _add_dense(
-    terms: NDArray[np.void],
-    which: NDArray[np.int64],
-    place: NDArray[np.int32],
-    held: Held,
-    total: NDArray[np.float64],
-) -> None:
-    """Add terms to one score's sums: eight variants at a time, so that a sum is read and written once for eight."""
-    low = 0
-    while low + 8 <= which.size:
-        t0, t1, t2, t3 = terms[which[low]], terms[which[low + 1]], terms[which[low + 2]], terms[which[low + 3]]
-        t4, t5, t6, t7 = terms[which[low + 4]], terms[which[low + 5]], terms[which[low + 6]], terms[which[low + 7]]
-        w0, w1, w2, w3 = t0["weight"], t1["weight"], t2["weight"], t3["weight"]
-        w4, w5, w6, w7 = t4["weight"], t5["weight"], t6["weight"], t7["weight"]
-        g0, g1, g2, g3 = (
-            held[place[t0["slot"]]],
-            held[place[t1["slot"]]],
-            held[place[t2["slot"]]],
-            held[place[t3["slot"]]],
-        )
-        g4, g5, g6, g7 = (
-            held[place[t4["slot"]]],
-            held[place[t5["slot"]]],
-            held[place[t6["slot"]]],
-            held[place[t7["slot"]]],
-        )
-        for each in range(total.size):
-            total[each] += ((w0 * g0[each] + w1 * g1[each]) + (w2 * g2[each] + w3 * g3[each])) + (
-                (w4 * g4[each] + w5 * g5[each]) + (w6 * g6[each] + w7 * g7[each])
-            )
-        low += 8
-    while low < which.size:
-        term = terms[which[low]]
-        weight, copies = term["weight"], held[place[term["slot"]]]
-        for each in range(total.size):
-            total[each] += weight * copies[each]
-        low += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
 
-from sluiceway.core.genetics import kernel
+from sluiceway.core.genetics import kernel, product
 from sluiceway.core.genetics.kernel import (
     ALT,
     ANY_ALT,
@@ -21,15 +21,13 @@ from sluiceway.core.genetics.kernel import (
     PLAIN,
     REF,
     SKIP,
-    SPARSE,
     STANDARDISED,
     ZERO,
-    Calls,
-    Sums,
     Terms,
 )  # fmt: skip
 from sluiceway.core.genetics.match import Entries, Matches, every_entry, match
 from sluiceway.core.genetics.ploidy import Ploidy
+from sluiceway.core.genetics.product import SPARSE, Calls, Sums
 from sluiceway.core.genetics.rows import Rows, steps
 
 if TYPE_CHECKING:
@@ -45,6 +43,8 @@ REASONS: Final = 32
 _MISSING: Final = {"mean": MEAN, "zero": ZERO, "skip": SKIP}
 _COPIES: Final = {"plain": PLAIN, "centred": CENTRED, "standardised": STANDARDISED}
 _KINDS: Final = 4
+# A second term of a row is on whether there is any copy; its missing calls are counted with the first.
+_COUNTED: Final = ANY_ALT * BLOCK
 # The highest bit of each number in eight bytes, by the size of a number.
 _SIGNS: Final = {1: 0x8080808080808080, 4: 0x8000000080000000}
 
@@ -187,7 +187,7 @@ def _add_blocks(
     for block in range(-(-entries.key.size // BLOCK)):
         used[:] = False
         for each in passes:
-            kernel.mark_slots(each.terms, block, used)
+            product.mark_slots(each.terms, block, used)
         slots = _slots(np.flatnonzero(used), block * BLOCK, entries)
         if not slots.number.size:
             continue
@@ -196,7 +196,9 @@ def _add_blocks(
         calls = room.listed(held, slots, entries)
         place[slots.number] = np.arange(slots.number.size)
         for number, each in enumerate(passes):
-            kernel.add_block(each.terms, block, place, held, calls, each.into, number == 0)
+            # Whoever is counted in two ways misses a call once.
+            counted = 0 if number else _COUNTED
+            product.add_block(each.terms, block, place, held, calls, each.into, counted)
 
 
 class _Room:
@@ -225,7 +227,7 @@ class _Room:
         start = np.empty(len(held) + 1, np.int64)
         while True:
             calls = Calls(is_sparse=is_sparse, start=start, who=self._who, copies=self._copies)
-            needed = kernel.list_calls(held, self._words, self._sign, calls)
+            needed = product.list_calls(held, self._words, self._sign, calls)
             if needed <= self._who.size:
                 return calls
             self._who, self._copies = np.empty(2 * needed, np.int32), np.empty(2 * needed, self._type)
