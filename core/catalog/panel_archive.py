@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import shutil
 import tarfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ import zstandard
 
 from sluiceway.core.catalog.source import PANELS
 from sluiceway.core.errors import PanelUnusable, UpstreamFailed
+from sluiceway.core.events import tell
 from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.samples import LISTS_OF_RELATIVES
 from sluiceway.core.store.durable import Storing, content_of, write_whole
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from sluiceway.core.catalog.client import Client
     from sluiceway.core.catalog.refresh import CatalogPlace
 
+log = logging.getLogger(__name__)
+
 SEAL: Final = "panel.json"
 _MD5: Final = re.compile(r"\b[0-9a-fA-F]{32}\b")
 _AT_ONCE: Final = 1 << 20
@@ -39,13 +43,15 @@ _AT_ONCE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelHere:
-    """A panel that was brought: its folder, and the archive of which it was made."""
+    """A panel that was brought: its folder, and the archive of which it was made, as its server told of it."""
 
     name: str
     folder: Path
     url: str
     md5: str
     files: dict[str, int]
+    size: int | None = None
+    modified: str | None = None
 
     def prefix(self, build: Build) -> Path:
         """Give what the names of the files of a build begin with; PanelUnusable where there is none, or several."""
@@ -75,6 +81,7 @@ async def fetch_panel(
     *,
     url: str | None = None,
     md5: str | None = None,
+    asks: bool = False,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> PanelHere:
     """Bring a panel, unless it is here whole.
@@ -84,6 +91,7 @@ async def fetch_panel(
         name: 1000g, hgdp_1kg, or with an address any other.
         url: Where its archive is, if not where the catalogue has it.
         md5: What the archive's digest must be; by default what stands beside it with `.md5`, where that is there.
+        asks: Whether to ask for another version of one that is here, and to bring that.
         progress: Is told of how many bytes, of how many, have arrived and been unpacked.
     """
     if url is None and name not in PANELS:
@@ -91,7 +99,8 @@ async def fetch_panel(
     address = url or place.source.panel(name)
     folder = place.home / "catalog" / "panels" / name
     found = panel_here(folder)
-    if found is not None and found.url == address and md5 in (None, found.md5):
+    fits = found is not None and found.url == address and md5 in (None, found.md5)
+    if found is not None and fits and (place.offline or not asks or not await _is_revised(place, found)):
         return found
     place.require_online(f"the panel {name}")
     incoming = folder.with_name(f"{name}.incoming")
@@ -99,7 +108,9 @@ async def fetch_panel(
         archive = incoming / "archive.tar.zst"
         seen = await _bring(place, address, archive, md5=md5, progress=progress)
         files = await asyncio.to_thread(_unpack_to, archive, folder, progress)
-        here = PanelHere(name=name, folder=folder, url=address, md5=seen.md5, files=files)
+        here = PanelHere(
+            name=name, folder=folder, url=address, md5=seen.md5, files=files, size=seen.size, modified=seen.modified
+        )
         _seal(here)
     shutil.rmtree(incoming, ignore_errors=True)
     return here
@@ -168,8 +179,27 @@ def _unpack_to(archive: Path, folder: Path, progress: Callable[[str, int, int], 
 
 
 def _seal(here: PanelHere) -> None:
-    document = {"name": here.name, "url": here.url, "md5": here.md5, "files": here.files}
+    document = {name: each for name, each in asdict(here).items() if name != "folder"}
     write_whole(here.folder / SEAL, json.dumps(document).encode())
+
+
+async def _is_revised(place: CatalogPlace, here: PanelHere) -> bool:
+    """Ask whether there is another archive now: by the md5 beside it, else by its length and date."""
+    try:
+        async with place.client() as client:
+            published = await _published_md5(client, here.url)
+            answer = None if published is not None else await client.head(here.url)
+    except UpstreamFailed as error:
+        # What is here is whole, and good enough until somebody can say otherwise.
+        tell(log, "panel not asked for", level=logging.WARNING, panel=here.name, reason=str(error))
+        return False
+    if answer is None:
+        return published != here.md5
+    if answer.status_code != 200:
+        return False
+    told = (answer.headers.get("content-length"), answer.headers.get("last-modified"))
+    known = (None if here.size is None else str(here.size), here.modified)
+    return any(None not in (mine, theirs) and mine != theirs for mine, theirs in zip(known, told, strict=True))
 
 
 async def _bring(

@@ -303,6 +303,8 @@ class CatalogRefresh:
         name, build, store = self.options.panel, self.options.build, ObjectStore(self.place.home / "store")
         if name not in PANELS or Path(name).parent.joinpath(f"{name}.pgen").is_file():
             return PanelFiles(prefix=Path(name), unrelated=self.options.unrelated, store=store)
-        here = catalogue.waited(fetch_panel(self.place, name, progress=self._progress))
+        # Panels are told apart by content, too: another archive of the same name makes every score stale.
+        bringing = fetch_panel(self.place, name, asks=self.options.asks, progress=self._progress)
+        here = catalogue.waited(bringing)
         unrelated = self.options.unrelated or here.relatives(build)
         return PanelFiles(prefix=here.prefix(build), unrelated=unrelated, store=store)

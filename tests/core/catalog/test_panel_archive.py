@@ -66,6 +66,33 @@ async def test_a_panel_that_is_here_is_not_brought_again(served: LoopbackCatalog
     assert served.count() == 0
 
 
+@pytest.mark.parametrize("publishes_md5", [True, False])
+async def test_u_another_archive_of_the_same_name_is_brought_where_that_is_asked_for(
+    served: LoopbackCatalog, kept: CatalogPlace, archive: bytes, publishes_md5: bool
+) -> None:
+    """Red on: core/catalog/panel_archive.py: `not asks or` -> `True or`."""
+    first = await fetch_panel(kept, "1000g")
+    revised = zstandard.compress(zstandard.decompress(archive, max_output_size=1 << 28), 19)
+    served.other_files[PATH] = revised
+    digest = hashlib.md5(revised, usedforsecurity=False).hexdigest()
+    if publishes_md5:
+        served.other_files[f"{PATH}.md5"] = f"{digest}  x".encode()
+    assert await fetch_panel(kept, "1000g") == first
+    assert (await fetch_panel(kept, "1000g", asks=True)).md5 == digest
+
+
+async def test_the_same_archive_is_asked_for_and_not_sent_again(served: LoopbackCatalog, kept: CatalogPlace) -> None:
+    first = await fetch_panel(kept, "1000g")
+    served.asked.clear()
+    served.change_etags()
+    assert await fetch_panel(kept, "1000g", asks=True) == first
+    assert [(each.method, each.status) for each in served.asked if each.path == PATH] == [("HEAD", 200)]
+    served.answer(PATH, 403)
+    assert await fetch_panel(kept, "1000g", asks=True) == first
+    del served.other_files[PATH]
+    assert await fetch_panel(kept, "1000g", asks=True) == first
+
+
 async def test_a_panel_that_lost_a_file_is_brought_again(served: LoopbackCatalog, kept: CatalogPlace) -> None:
     panel = await fetch_panel(kept, "1000g")
     (panel.folder / "GRCh38_TEST_ALL.psam").unlink()
