@@ -46,6 +46,19 @@ class Settings(BaseSettings):
         default="https://ftp.ebi.ac.uk/pub/databases/spot/pgs",
         description="Where the PGS Catalog's files are, as a mirror would have them.",
     )
+    metadata_hub: str | None = Field(
+        default=None,
+        description="A data set on a hub that has the catalogue's cleaned metadata, such as somebody/pgs-catalog: "
+        "asked before the PGS Catalog is, where none are on this machine.",
+    )
+    hub_endpoint: str = Field(
+        default="https://huggingface.co",
+        description="Where the hub of data sets is.",
+    )
+    hub_token: SecretStr | None = Field(
+        default=None,
+        description="A token for the hub: to publish, or to read what is not public.",
+    )
     offline: bool = Field(
         default=False,
         description="Ask the PGS Catalog for nothing, and use what is on this machine.",

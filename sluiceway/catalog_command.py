@@ -58,6 +58,9 @@ def pull(
         list[str] | None, typer.Argument(help="Ids, or @FILE with one a line; none of either means all scores.")
     ] = None,
     build: OfBuild = Build.GRCH38,
+    metadata: Annotated[
+        bool, typer.Option("--metadata", help="Bring the cleaned metadata, and no scores: from the hub if one is set.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Bring also what is here already.")] = False,
     offline: Offline = False,
     as_json: AsJson = False,
@@ -66,6 +69,11 @@ def pull(
     from sluiceway.core.catalog.fetch import NotFetched
     from sluiceway.core.report import console
 
+    if metadata:
+        if scores:
+            raise typer.BadParameter("--metadata brings no scores; name none")
+        _pull_metadata(_catalog(build, offline=offline), again=again, as_json=as_json)
+        return
     wanted = _ids(scores)
     with console.progress_bars() as progress:
         brought = _catalog(build, offline=offline).pull(wanted, again=again, progress=progress)
@@ -133,6 +141,21 @@ def diff(
     typer.echo(f"From {first} to {after.number} ({after.release.date}): {_said(_counted(changed))}")
     for each in changed:
         typer.echo(f"{each.kind}\t{each.pgs_id}\t{each.why}")
+
+
+def _pull_metadata(catalog: Catalog, *, again: bool, as_json: bool) -> None:
+    """Bring the metadata and say whose they are."""
+    found = catalog.metadata(again=again)
+    facts = {
+        "from": found.origin,
+        "release": found.release,
+        "tables": len(found.digests),
+        "scores": found.table("scores").height,
+    }
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        _print_facts(facts)
 
 
 def _catalog(build: Build = Build.GRCH38, *, offline: bool) -> Catalog:

@@ -15,15 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import huggingface_hub.constants
+import pytest
 from pydantic import SecretStr
 
 from sluiceway.core.publish.hub import HubPlace
 
 TOKEN = "hf_" + "aVeryLongTokenThatNobodyMaySee"
 EXPIRED = "hf_" + "aTokenOfLastYear"
+DISTRIBUTIONS, CATALOGUE = "ada/prs-percentiles", "ada/pgs-catalog"
 
 _COMMIT = re.compile(r"/api/datasets/([^/]+/[^/]+)/commit/([^/]+)")
 _PREUPLOAD = re.compile(r"/api/datasets/([^/]+/[^/]+)/preupload/([^/]+)")
@@ -53,11 +57,12 @@ class LoopbackHub:
     sent: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     refuse_uploads: bool = False
+    is_public: bool = False
     before_commit: list[Any] = field(default_factory=list)
     base: str = ""
 
     def place(self, token: str = TOKEN, **changes: Any) -> HubPlace:
-        told: dict[str, Any] = {"distributions": "ada/prs-percentiles", "catalogue": "ada/pgs-catalog", **changes}
+        told: dict[str, Any] = {"distributions": DISTRIBUTIONS, "catalogue": CATALOGUE, **changes}
         return HubPlace(token=SecretStr(token), endpoint=self.base, **told)
 
     def create(self, name: str) -> None:
@@ -125,6 +130,18 @@ class LoopbackHub:
         return sha
 
 
+@contextmanager
+def empty_hub(undo: pytest.MonkeyPatch, folder: Path) -> Iterator[LoopbackHub]:
+    """A hub with two empty repositories; uploads go by LFS, which it speaks, and not by Xet, which it does not."""
+    undo.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    undo.setattr(huggingface_hub.constants, "HF_HOME", str(folder / "hf"))
+    undo.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(folder / "hf" / "token"))
+    with LoopbackHub().served() as served:
+        served.create(DISTRIBUTIONS)
+        served.create(CATALOGUE)
+        yield served
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: LoopbackHub
     protocol_version = "HTTP/1.1"
@@ -188,7 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
         name = next(
             (each[1] for form in (_COMMIT, _PREUPLOAD, _BATCH, _ABOUT, _FILE) if (each := form.fullmatch(path))), ""
         )
-        if given != TOKEN:
+        reads = self.hub.is_public and self.command in {"GET", "HEAD"} and not given
+        if given != TOKEN and not reads:
             self._json(401, {"error": "Invalid credentials: the token has expired"})
         elif name not in self.hub.repositories:
             self._json(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})

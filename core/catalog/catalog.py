@@ -21,6 +21,7 @@ from sluiceway.core.catalog.source import CatalogSource
 from sluiceway.core.catalog.standing import EVERYBODY, Among, Standing, reference_status, standing
 from sluiceway.core.errors import CatalogOffline, ScoreUnknown
 from sluiceway.core.genetics.build import Build
+from sluiceway.core.publish.hub import MetadataOnHub
 from sluiceway.core.remote.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -42,7 +43,13 @@ class Catalog:
 
     @classmethod
     def here(cls, *, build: Build | None = Build.GRCH38, offline: bool = False, hub: Hub | None = None) -> Self:
-        """Give the catalogue that the settings name, for one build of scoring files."""
+        """Give the catalogue that the settings name, for one build of scoring files.
+
+        Args:
+            build: The build; none are files as they were submitted.
+            offline: Whether nobody may be asked.
+            hub: Who has cleaned metadata, instead of whom the settings name.
+        """
         chosen = settings.load()
         place = CatalogPlace(
             home=chosen.home,
@@ -51,7 +58,7 @@ class Catalog:
             clock=SystemClock(),
             build=build,
             offline=offline or chosen.offline,
-            hub=hub,
+            hub=hub or MetadataOnHub.configured(),
         )
         return cls(place)
 
@@ -71,9 +78,9 @@ class Catalog:
             self.refresh(progress=progress)
         return waited(work.pull(self.place, scores, again=again, progress=progress))
 
-    def metadata(self) -> Metadata:
-        """Give the cleaned metadata."""
-        return waited(work.metadata_here(self.place))
+    def metadata(self, *, again: bool = False) -> Metadata:
+        """Give the cleaned metadata: those that are here, unless they are to be brought again; else the hub's."""
+        return waited(work.metadata_here(self.place, again=again))
 
     def search(self, term: str | None = None, *, trait: str | None = None) -> pl.DataFrame:
         """Find scores.
@@ -152,7 +159,10 @@ class Catalog:
 
 
 def _of_trait(metadata: Metadata, trait: str) -> list[str]:
-    """Give the scores of a trait and of its child terms."""
+    """Give the scores of a trait and of its child terms; where somebody's metadata have no traits, of it alone."""
+    if "traits" not in metadata.digests:
+        own = pl.col("trait_efo_id").str.extract_all(r"\w+").list.contains(trait)
+        return metadata.table("scores").filter(own)["pgs_id"].to_list()
     rows = metadata.table("traits").filter(pl.col("trait_efo_id") == trait)
     lists = (rows[name][0] for name in ("pgs_ids", "child_pgs_ids") if name in rows.columns and rows.height)
     return sorted({pgs_id for each in lists if each is not None for pgs_id in each})

@@ -35,7 +35,7 @@ from sluiceway.core.catalog.release import (
     read_release,
     sheet_path,
 )
-from sluiceway.core.errors import CatalogOffline, MetadataBroken, ScoreUnknown
+from sluiceway.core.errors import AuthenticationFailed, CatalogOffline, MetadataBroken, ScoreUnknown, UpstreamFailed
 from sluiceway.core.events import tell
 from sluiceway.core.store.durable import Storing, write_whole
 from sluiceway.core.store.lock import exclusive
@@ -131,11 +131,16 @@ async def refresh(place: CatalogPlace, *, progress: Callable[[str, int, int], No
     return Refreshed(release=seen, changes=changed, findings=tuple(findings), metadata=metadata, n_asked=client.n_asked)
 
 
-async def metadata_here(place: CatalogPlace) -> Metadata:
-    """Give the metadata: those that are here, else what the hub has, else what the catalogue has."""
+async def metadata_here(place: CatalogPlace, *, again: bool = False) -> Metadata:
+    """Give the metadata: those that are here, else what the hub has, else what the catalogue has.
+
+    Args:
+        place: Where they are kept, and whom to ask.
+        again: Bring them also where they are here.
+    """
     folder = metadata_folder(place.home)
     found = read_metadata(folder)
-    if found is not None:
+    if found is not None and not again:
         return found
     place.require_online("the metadata")
     with exclusive(place.home / "catalog" / "refresh", purpose="catalog metadata"):
@@ -250,7 +255,13 @@ async def _from_hub(hub: Hub, folder: Path) -> Metadata | None:
     shutil.rmtree(beside, ignore_errors=True)
     with Storing("write", beside):
         beside.mkdir(parents=True)
-    if not await hub.bring_metadata(beside) or adopt(beside, origin=hub.name, release=None) is None:
+    try:
+        has_some = await hub.bring_metadata(beside)
+    except (AuthenticationFailed, UpstreamFailed) as error:
+        # The catalogue itself has them, too.
+        tell(log, "hub passed over", level=logging.WARNING, hub=hub.name, reason=str(error))
+        has_some = False
+    if not has_some or adopt(beside, origin=hub.name, release=None) is None:
         shutil.rmtree(beside, ignore_errors=True)
         return None
     with Storing("write", folder):

@@ -13,9 +13,12 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
+from sluiceway.core import settings
 from sluiceway.core.errors import AuthenticationFailed, HubMoved, UpstreamFailed
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.publish.snapshot import SEAL, Version
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
 
     from huggingface_hub import CommitOperationCopy, HfApi
     from huggingface_hub.errors import HfHubHTTPError
-    from pydantic import SecretStr
 
 _METADATA: Final = "data/metadata/"
+_TABLE: Final = re.compile(rf"{_METADATA}([\w-]+\.parquet)")
 _REFUSED: Final = frozenset({401, 403})
 _CONFLICT: Final = frozenset({409, 412})
 _NOT_THERE: Final = 404
@@ -40,6 +43,7 @@ class HubPlace:
     """Where on a hub the data sets are, and who publishes them; the token shows nowhere.
 
     Attributes:
+        token: Of who publishes; an empty one reads what is public.
         distributions: The repository of the distributions, such as somebody/prs-percentiles; none leaves it out.
         catalogue: The repository of the catalogue's metadata and scoring files; none leaves it out.
     """
@@ -127,7 +131,9 @@ class HubDataset:
     def _api(self) -> HfApi:
         from huggingface_hub import HfApi  # noqa: PLC0415
 
-        return HfApi(endpoint=self.place.endpoint.rstrip("/"), token=self.place.token.get_secret_value())
+        # Without a token of ours none is sent: whichever else this machine has is not for us to show.
+        token = self.place.token.get_secret_value() or False
+        return HfApi(endpoint=self.place.endpoint.rstrip("/"), token=token)
 
     def _content(self, head: str, path: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
@@ -185,6 +191,15 @@ class MetadataOnHub:
         """Use a repository of the catalogue's data set."""
         self._dataset = HubDataset(place, repository)
 
+    @classmethod
+    def configured(cls) -> Self | None:
+        """Give the metadata that the settings name; none where they name none."""
+        chosen = settings.load()
+        if chosen.metadata_hub is None:
+            return None
+        token = SecretStr("") if chosen.hub_token is None else chosen.hub_token
+        return cls(HubPlace(token=token, endpoint=chosen.hub_endpoint), chosen.metadata_hub)
+
     @property
     def name(self) -> str:
         """What to call it."""
@@ -193,10 +208,11 @@ class MetadataOnHub:
     async def bring_metadata(self, folder: Path) -> bool:
         """Put the parquet files of the metadata into a folder; false where it has none."""
         seen = await asyncio.to_thread(self._dataset.look)
-        paths = sorted(each for each in seen.files if each.startswith(_METADATA) and each.endswith(".parquet"))
-        for path in paths:
-            await asyncio.to_thread(self._dataset.bring, seen, path, folder / path.removeprefix(_METADATA))
-        return bool(paths)
+        # A name with a folder in it is no table of ours, and must not lead out of this folder.
+        names = sorted(each[1] for path in seen.files if (each := _TABLE.fullmatch(path)))
+        for name in names:
+            await asyncio.to_thread(self._dataset.bring, seen, f"{_METADATA}{name}", folder / name)
+        return bool(names)
 
 
 def _release(content: bytes) -> Version | None:

@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import huggingface_hub.constants
 import polars as pl
 import pytest
 from tblib import pickling_support
@@ -17,21 +16,14 @@ from sluiceway.core.publish.hub import HubDataset, MetadataOnHub
 from sluiceway.core.publish.publication import Publication, publish
 from sluiceway.core.publish.snapshot import SEAL, Published
 from sluiceway.core.remote.clock import SystemClock
-from tests.loopback_hub import EXPIRED, TOKEN, LoopbackHub
+from tests.loopback_hub import CATALOGUE, DISTRIBUTIONS, EXPIRED, TOKEN, LoopbackHub, empty_hub
 
-DISTRIBUTIONS, CATALOGUE = "ada/prs-percentiles", "ada/pgs-catalog"
 Wish = Callable[..., Publication]
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackHub]:
-    """A hub with two empty repositories; uploads go by LFS, which it speaks, and not by Xet, which it does not."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "hf" / "token"))
-    with LoopbackHub().served() as served:
-        served.create(DISTRIBUTIONS)
-        served.create(CATALOGUE)
+    with empty_hub(monkeypatch, tmp_path) as served:
         yield served
 
 
