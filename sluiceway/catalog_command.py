@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sluiceway import publish_command
 from sluiceway.core.genetics.build import Build
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from sluiceway.core.catalog.release import Change
 
 app = typer.Typer(no_args_is_help=True, help="The PGS Catalog: what it has, what of it is here, what has changed.")
+
+app.command()(publish_command.publish)
 
 _SHOWN = 50
 _COLUMNS = ("pgs_id", "name", "trait_reported", "trait_efo", "genome_build", "n_variants", "release_date")

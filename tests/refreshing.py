@@ -12,6 +12,7 @@ from sluiceway.core.genetics.build import Build
 from sluiceway.core.genetics.reference import Scorer
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import BROKEN, make_scores
+from sluiceway.core.publish.hub import HubPlace
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.refresh import CatalogRefresh
 from sluiceway.core.runs.refresh_options import RefreshOptions
@@ -54,7 +55,7 @@ class Invented:
 
 @dataclass(kw_only=True)
 class Site:
-    """A home that refreshes from a catalogue; options are those of every refresh."""
+    """A home that refreshes from a catalogue; options are those of every refresh, as is the hub to publish to."""
 
     upstream: LoopbackCatalog
     home: Path
@@ -62,6 +63,7 @@ class Site:
     out: Path
     panel: Path
     options: dict[str, Any] = field(default_factory=dict)
+    hub: HubPlace | None = None
 
     def refresh(self, *, scorer: Scorer | None = None, **changes: Any) -> CatalogRefresh:
         options = {"panel": str(self.panel), "out": self.out, "publish": False, **self.options, **changes}
@@ -74,7 +76,7 @@ class Site:
             manners=SWIFT,
         )
         means = Means(clock=SystemClock(), scorer=scorer, keep_every=timedelta(0))
-        return CatalogRefresh(RefreshOptions(**options), place=place, means=means)
+        return CatalogRefresh(RefreshOptions(**options), place=place, means=means, hub=self.hub)
 
     def run(self, **changes: Any) -> RefreshSummary:
         return self.refresh(**changes).run()

@@ -25,6 +25,21 @@ _VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Meant:
+    """Of what the tables are that were laid out last.
+
+    Attributes:
+        panel: What the panel is called in the names of published files.
+        scores: The scores that were asked for; none means every score of the catalogue.
+        unscorable: Those of which nothing can be computed.
+    """
+
+    panel: str
+    scores: tuple[str, ...] = ()
+    unscorable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """What was done.
 
@@ -32,12 +47,14 @@ class Account:
         scores: The scores that have results.
         recipes: The recipes by which they have them.
         laid_out: What the tables of each policy were made of.
+        meant: Of what these tables are; an account of before that was kept has none.
         published: What was published last.
     """
 
     scores: Mapping[str, Entry] = field(default_factory=dict)
     recipes: Sequence[Recipe] = ()
     laid_out: Mapping[str, str] = field(default_factory=dict)
+    meant: Meant | None = None
     published: str | None = None
 
     @classmethod
@@ -57,6 +74,7 @@ class Account:
             scores={pgs_id: Entry(**each) for pgs_id, each in document["scores"].items()},
             recipes=tuple(Recipe(**each) for each in document["recipes"]),
             laid_out=document["laid_out"],
+            meant=_meant(document.get("meant")),
             published=document["published"],
         )
 
@@ -69,8 +87,15 @@ class Account:
             "scores": {pgs_id: {**asdict(each), "recipe": number[each.recipe]} for pgs_id, each in self.scores.items()},
             "recipes": [asdict(self.recipes[each]) for each in used],
             "laid_out": dict(self.laid_out),
+            "meant": None if self.meant is None else asdict(self.meant),
             "published": self.published,
         }
         with Storing("write", folder / NAME):
             folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / NAME, sealed(document))
+
+
+def _meant(told: Mapping[str, Any] | None) -> Meant | None:
+    if told is None:
+        return None
+    return Meant(panel=told["panel"], scores=tuple(told["scores"]), unscorable=tuple(told["unscorable"]))

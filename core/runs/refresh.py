@@ -18,7 +18,7 @@ from sluiceway.core.catalog import refresh as catalogue
 from sluiceway.core.catalog.backlog import State
 from sluiceway.core.catalog.history import History
 from sluiceway.core.catalog.panel_archive import fetch_panel
-from sluiceway.core.catalog.refreshed import Account
+from sluiceway.core.catalog.refreshed import Account, Meant
 from sluiceway.core.catalog.source import PANELS
 from sluiceway.core.errors import OutputBusy, RefreshRunning, ScoreUnknown
 from sluiceway.core.publish import audit
@@ -37,6 +37,7 @@ from sluiceway.core.store.objects import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sluiceway.core.catalog.backlog import Item
     from sluiceway.core.catalog.refresh import CatalogPlace
@@ -71,6 +72,23 @@ class Done:
     made: dict[str, int] = field(default_factory=dict)
     is_new: bool = False
     published: list[Published] = field(default_factory=list)
+
+
+@contextmanager
+def alone_in(home: Path, *, purpose: str) -> Iterator[None]:
+    """Keep every other refresh of a home out meanwhile; RefreshRunning names the other."""
+    flow_run = by_whom()["flow_run_id"]
+    lock = exclusive(
+        home / "catalog" / "refreshing", purpose=f"{purpose}{f', flow run {flow_run}' if flow_run else ''}"
+    )
+    try:
+        lock.__enter__()
+    except OutputBusy as error:
+        raise RefreshRunning(home=home, holder=error.holder) from error
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
 
 
 class CatalogRefresh:
@@ -115,20 +133,9 @@ class CatalogRefresh:
             self.publish(looked, seen)
             return self.summary(looked, seen)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Keep every other refresh of this home out while this one is at work; RefreshRunning names the other."""
-        flow_run = by_whom()["flow_run_id"]
-        purpose = f"refresh into {self.options.out}{f', flow run {flow_run}' if flow_run else ''}"
-        lock = exclusive(self.place.home / "catalog" / "refreshing", purpose=purpose)
-        try:
-            lock.__enter__()
-        except OutputBusy as error:
-            raise RefreshRunning(home=self.place.home, holder=error.holder) from error
-        try:
-            yield
-        finally:
-            lock.__exit__(None, None, None)
+        return alone_in(self.place.home, purpose=f"refresh into {self.options.out}")
 
     @step("look_at_catalogue")
     def look(self) -> Looked:
@@ -212,7 +219,7 @@ class CatalogRefresh:
             )
             self._done.is_new |= is_new
             account = replace(account, laid_out={**account.laid_out, name: made_of})
-        account.write(self.options.out)
+        replace(account, meant=self._told(seen)).write(self.options.out)
         return seen
 
     @step("publish")
@@ -265,17 +272,25 @@ class CatalogRefresh:
         if not self.options.publish or READERS not in self._sets or seen.backlog.left_open:
             return None
         own = next((each.folder for name, each in self._sets.items() if name != READERS), None)
+        meant = self._told(seen)
         return Publication(
-            name=self.options.panel_name or Path(self.options.panel).name,
+            name=meant.panel,
             panel=self._references[READERS].panel,
             results=self._sets[READERS].folder,
             own=own,
             release=looked.release,
             home=self.place.home,
             folder=self.options.out / PUBLISHED,
-            unscorable=frozenset(each.pgs_id for each in seen.backlog.items if each.state is State.UNSCORABLE),
+            unscorable=frozenset(meant.unscorable),
             rules=audit.Rules(completeness=self.options.completeness, allow_partial=self.options.allow_partial),
             hub=self._hub,
+        )
+
+    def _told(self, seen: Seen) -> Meant:
+        return Meant(
+            panel=self.options.panel_name or Path(self.options.panel).name,
+            scores=tuple(sorted(self.options.scores)),
+            unscorable=tuple(each.pgs_id for each in seen.backlog.items if each.state is State.UNSCORABLE),
         )
 
     def _plan(self, looked: Looked, *, retries: bool) -> Seen:
