@@ -29,11 +29,9 @@ def status(
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Tell of each output whether it is ok, stale, missing, damaged, failed or running; exits with 1 if not all are."""
-    from sluiceway.core import settings
     from sluiceway.core.provenance.explain import Now
     from sluiceway.core.provenance.outputs import outputs_in
-    from sluiceway.core.provenance.status import Effort, Status, begun_below, status_of
-    from sluiceway.core.registry.running import running_in
+    from sluiceway.core.provenance.status import Effort, Status, begun_below, statuses
 
     if quick and full:
         raise typer.BadParameter("choose one of --quick and --full")
@@ -41,10 +39,10 @@ def status(
     with _here() as (ledger, cache):
         history = ledger.history()
         now = Now(cache=cache)
-        running = running_in(settings.load().home)
+        running = _running()
         outputs = list(outputs_in(_chosen(paths)))
         outputs += begun_below(_chosen(paths), outputs, running)
-        found = [status_of(each, history=history, now=now, effort=effort, running=running) for each in outputs]
+        found = statuses(outputs, history=history, now=now, effort=effort, running=running)
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], default=str))
     else:
@@ -110,6 +108,20 @@ def explain(
         raise typer.Exit(1)
 
 
+def _running() -> dict[str, str]:
+    from sluiceway.core import settings
+    from sluiceway.core.registry.home import has_registry
+    from sluiceway.core.registry.in_file import running_in_file
+
+    home = settings.load().home
+    known = running_in_file(home) if has_registry(home) else {}
+    if known is not None:
+        return known
+    from sluiceway.core.registry.running import running_in
+
+    return running_in(home)
+
+
 def _chosen(paths: list[Path] | None) -> list[Path]:
     from sluiceway.core import settings
 
@@ -131,10 +143,12 @@ def _here() -> Iterator[tuple[Ledger, StatCache]]:
 def _print(found: list[OutputStatus]) -> None:
     from sluiceway.core.provenance.tree import text_of
 
+    lines = []
     for each in found:
         target = f" -> {text_of(each.target)}" if each.target is not None else ""
-        typer.echo(f"{each.status}\t{text_of(each.output)}{target}")
-        for why in each.why:
-            typer.echo(f"\t{why}")
+        lines.append(f"{each.status}\t{text_of(each.output)}{target}")
+        lines += [f"\t{why}" for why in each.why]
     counted: Any = Counter(each.status for each in found)
-    typer.echo(", ".join(f"{n} {word}" for word, n in counted.items()) or "no outputs")
+    lines.append(", ".join(f"{n} {word}" for word, n in counted.items()) or "no outputs")
+    # Each call writes at once, and there may be ten thousand lines.
+    typer.echo("\n".join(lines))

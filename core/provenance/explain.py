@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sluiceway.core.errors import ManifestBroken, TreeUnreadable
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import canonical_json
+from sluiceway.core.provenance.places import Places
 from sluiceway.core.provenance.software import file_of
 from sluiceway.core.provenance.verify import place_of_input, version_at
 
@@ -40,6 +41,8 @@ class Reason:
 
 def reasons(old: Manifest, new: Manifest) -> tuple[Reason, ...]:
     """Give every field that counts and differs between two manifests: what is done, then inputs, then software."""
+    if new is old:
+        return ()
     return tuple(
         Reason(field=name, old=before, new=after, file=file or _file_of(name))
         for name, before, after, file in _fields(old, new)
@@ -52,6 +55,8 @@ class Now:
     """How inputs and software are now; each is looked at once, so this is not to be kept for long."""
 
     cache: Cache | None = None
+    _places: Places = field(default_factory=Places)
+    _there: dict[Path, bool] = field(default_factory=dict)
     _inputs: dict[Path, str | None] = field(default_factory=dict)
     _modules: dict[str, str | None] = field(default_factory=dict)
     _versions: dict[str, str | None] = field(default_factory=dict)
@@ -60,23 +65,42 @@ class Now:
         """Give the manifest that the same work would have now: inputs, modules and distributions as they are.
 
         What cannot be seen from here stays as it was: an input without a path, one that is not there any more, a module
-        of somebody else's.
+        of somebody else's. Where all stays as it was, it is this very manifest.
         """
         inputs = None
         if manifest.inputs is not None:
             inputs = tuple(self._input(each, output) for each in manifest.inputs)
         environment = self._environment(manifest.environment)
+        if environment == manifest.environment and inputs == manifest.inputs:
+            return manifest
         return manifest.model_copy(update={"inputs": inputs, "environment": environment})
 
-    def _input(self, recorded: Input, output: Path) -> Input:
+    def unseen(self, manifest: Manifest, output: Path) -> tuple[str, ...]:
+        """Give the inputs of which nobody can tell from here whether they changed."""
+        return tuple(_label(each) for each in manifest.inputs or () if self._place(each, output) is None)
+
+    def _place(self, recorded: Input, output: Path) -> Path | None:
+        """Give where an input lies that can be seen from here."""
         if recorded.path is None or recorded.digest is None:
+            return None
+        path = place_of_input(output, recorded.path, self._places)
+        if path not in self._there:
+            self._there[path] = path.exists()
+        return path if self._there[path] else None
+
+    def _input(self, recorded: Input, output: Path) -> Input:
+        path = self._place(recorded, output)
+        if path is None:
             return recorded
-        path = place_of_input(output, recorded.path)
         if path not in self._inputs:
             self._inputs[path] = _version_there(path, self.cache)
-        return recorded.model_copy(update={"digest": self._inputs[path]}) if path.exists() else recorded
+        if self._inputs[path] == recorded.digest:
+            return recorded
+        return recorded.model_copy(update={"digest": self._inputs[path]})
 
     def _environment(self, environment: Environment) -> Environment:
+        if environment.modules is None and environment.distributions is None:
+            return environment
         update: dict[str, Mapping[str, str | None]] = {}
         if environment.modules is not None:
             for each in filter(_is_ours, environment.modules.keys() - self._modules.keys()):
@@ -92,11 +116,7 @@ class Now:
 
 def unseen(manifest: Manifest, output: Path) -> tuple[str, ...]:
     """Give the inputs of which nobody can tell from here whether they changed."""
-    return tuple(
-        _label(each)
-        for each in manifest.inputs or ()
-        if each.path is None or each.digest is None or not place_of_input(output, each.path).exists()
-    )
+    return Now().unseen(manifest, output)
 
 
 def _is_same(before: JsonValue, after: JsonValue) -> bool:

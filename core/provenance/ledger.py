@@ -14,6 +14,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from sluiceway.core.events import tell
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.provenance.key import canonical_json
+from sluiceway.core.provenance.places import Places
 from sluiceway.core.provenance.tree import text_of
 from sluiceway.core.store.durable import Storing, content_of, write_whole
 from sluiceway.core.store.record import Damage, sealed, unsealed
@@ -40,6 +42,12 @@ ENTRIES: Final = "entries.jsonl"
 HEAD: Final = "head.json"
 # Two lines are never longer: a path has four thousand bytes at most.
 _TAIL: Final = 1 << 18
+# A line as nearly all are: no text in it has anything that JSON escapes, so that it can only be written like this.
+_TEXT: Final = r'"([^"\\\x00-\x1f]*)"'
+_PLAIN: Final = re.compile(
+    rf'{{"data_version":(?:null|{_TEXT}),"manifest":{_TEXT},"output":{_TEXT},"output_id":{_TEXT},'
+    rf'"previous":(?:null|{_TEXT}),"sealed":{_TEXT},"sequence":([1-9][0-9]{{0,17}})}}'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +85,11 @@ class History:
         self.entries = entries
         self.by_manifest = {each.manifest: each for each in entries}
         self._by_output = {each.output: each for each in entries}
-        self._real: dict[Path, Path] = {}
+        self._places = Places()
 
     def last_of(self, output: Path) -> Entry | None:
         """Give the last entry of the output at a place."""
-        if output.name == ".." or output.is_symlink():
-            return self._by_output.get(place_of(output))
-        # To resolve every name on the way again for each output takes longer than to read it.
-        if output.parent not in self._real:
-            self._real[output.parent] = output.parent.resolve()
-        return self._by_output.get(text_of(self._real[output.parent] / output.name))
+        return self._by_output.get(text_of(self._places.of(output)))
 
     def previous_of(self, entry: Entry) -> str | None:
         """Give the digest of the manifest that was entered before this one."""
@@ -184,6 +187,9 @@ class Ledger:
             raise LedgerBroken(path=self.path, reason=f"the last line is {found}, but by {HEAD} {said}")
 
     def _parsed(self, line: bytes, *, number: int | None) -> Entry:
+        plain = _plain(line)
+        if plain is not None:
+            return plain
         where = "its last line" if number is None else f"line {number}"
         try:
             entry = Entry(**json.loads(line))
@@ -207,6 +213,26 @@ class Ledger:
         head = _Head(sequence=entry.sequence, entry=digest_of_bytes(entry.line))
         if self._read_head() != head:
             write_whole(self._head, sealed(asdict(head)))
+
+
+def _plain(line: bytes) -> Entry | None:
+    """Read a line that is in the form that is written, as its pattern proves; none where that takes a closer look."""
+    try:
+        found = _PLAIN.fullmatch(line.decode())
+    except UnicodeDecodeError:
+        return None
+    if found is None:
+        return None
+    data_version, manifest, output, output_id, previous, at, sequence = found.groups()
+    return Entry(
+        sequence=int(sequence),
+        previous=previous,
+        manifest=manifest,
+        output=output,
+        output_id=output_id,
+        data_version=data_version,
+        sealed=at,
+    )
 
 
 def _told(entry: Entry, status: str) -> None:

@@ -52,7 +52,7 @@ def _below(folder: Path) -> Iterator[Path]:
         path = folder / each.name
         if each.name.endswith(_BESIDE):
             yield _output_of(path)
-        elif each.is_dir() and (path / manifests.FOLDERS_NAME).is_file():
+        elif each.is_dir() and os.path.isfile(f"{each.path}/{manifests.FOLDERS_NAME}"):  # noqa: PTH113 - asked of many
             yield path
         elif each.is_symlink():
             if path.exists() and is_output(path.resolve()):

@@ -67,10 +67,28 @@ def status_of(
     running: Mapping[str, str] | None = None,
 ) -> OutputStatus:
     """Tell the state of an output; the registry knows the places that are being written, and by which runs."""
-    seen = _without_looking(output, running or {})
-    if seen is not None:
-        return seen
-    verifier = Verifier(history=history, cache=now.cache, depth=Depth.FULL if effort is Effort.FULL else Depth.FAST)
+    return statuses([output], history=history, now=now, effort=effort, running=running)[0]
+
+
+def statuses(
+    outputs: Iterable[Path],
+    *,
+    history: History,
+    now: Now,
+    effort: Effort = Effort.USUAL,
+    running: Mapping[str, str] | None = None,
+) -> list[OutputStatus]:
+    """Tell the state of each output, in their order; what several have in common is looked at once."""
+    depth = Depth.FULL if effort is Effort.FULL else Depth.FAST
+    verifier = Verifier(history=history, cache=now.cache, depth=depth)
+    running = running or {}
+    return [
+        _without_looking(each, running) or _seen(each, verifier, now, is_quick=effort is Effort.QUICK)
+        for each in outputs
+    ]
+
+
+def _seen(output: Path, verifier: Verifier, now: Now, *, is_quick: bool) -> OutputStatus:
     manifest, found = verifier.manifest(output)
     if manifest is None:
         gone = found[0].flaw is Flaw.MISSING_MANIFEST
@@ -79,7 +97,7 @@ def status_of(
         failed = manifest.ending.status == "failed"
         said = "" if failed else f"{str(output)!r} is not there"
         return _status(output, manifest, Status.FAILED if failed else Status.MISSING, said or _ending(manifest))
-    found += [] if effort is Effort.QUICK else verifier.data(output, manifest)
+    found += [] if is_quick else verifier.data(output, manifest)
     if found:
         return _status(output, manifest, Status.DAMAGED, *map(str, found))
     if manifest.ending.status == "failed":
@@ -91,8 +109,9 @@ def _without_looking(output: Path, running: Mapping[str, str]) -> OutputStatus |
     if output.is_symlink() and output.exists():
         return OutputStatus(output=output, status=Status.ALIAS, target=output.resolve())
     writer = running.get(place_of(output)) if running else None
-    why = (f"{writer} is making it",)
-    return None if writer is None else OutputStatus(output=output, status=Status.RUNNING, why=why)
+    if writer is None:
+        return None
+    return OutputStatus(output=output, status=Status.RUNNING, why=(f"{writer} is making it",))
 
 
 def begun_below(paths: Iterable[Path], outputs: Iterable[Path], running: Mapping[str, str]) -> list[Path]:
@@ -109,7 +128,7 @@ def _staleness(output: Path, manifest: Manifest, now: Now) -> OutputStatus:
         status=Status.STALE if reasons else Status.OK,
         output_id=manifest.output_id,
         why=tuple(map(str, reasons)),
-        unseen=explain.unseen(manifest, output),
+        unseen=now.unseen(manifest, output),
     )
 
 

@@ -33,6 +33,7 @@ _TAG: Final = b"sluiceway tree v1"
 _EXECUTABLE: Final = 0o111
 _BLOCK: Final = 1 << 20
 _THREADS: Final = min(8, os.cpu_count() or 1)
+_DEEP: Final = 50
 
 
 class Kind(StrEnum):
@@ -123,7 +124,11 @@ def text_of(path: str | bytes | os.PathLike[str]) -> str:
 
 def digest_of_tree(path: Path, looking: Looking | None = None) -> str:
     """Give the digest of a file, or of a folder with all that is in it; a link at the root is followed."""
-    return listing(path, looking)[0].digest
+    looking = looking or Looking()
+    known = None
+    if looking.cache is not None and not looking.full and not looking.plain:
+        known = _known(_real(os.fsencode(path)), looking.cache, looking.leave_out)
+    return known or listing(path, looking)[0].digest
 
 
 def listing(path: Path, looking: Looking | None = None) -> list[Entry]:
@@ -170,6 +175,39 @@ def digest_of_folder(children: Mapping[bytes, tuple[Kind, str]]) -> str:
     """Give the digest of a folder: of each name in it, what it is and its digest."""
     rows = (_framed(name) + children[name][0].encode() + _raw(children[name][1]) for name in sorted(children))
     return _named(hashlib.sha256(_head(Kind.FOLDER) + _number(len(children)) + b"".join(rows)).digest())
+
+
+def _known(root: bytes, cache: Cache, leave_out: frozenset[bytes]) -> str | None:
+    """Give the digest of a tree of which every file is known; none where something has to be read, or is odd."""
+    try:
+        found = _known_here(root, os.lstat(root), cache, leave_out, depth=0)
+    except OSError:
+        return None
+    return None if found is None else found[1]
+
+
+def _known_here(
+    path: bytes, status: os.stat_result, cache: Cache, leave_out: frozenset[bytes], *, depth: int
+) -> tuple[Kind, str] | None:
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is Kind.FILE:
+        digests = cache.find(status)
+        return None if digests is None else (kind, digests.leaf)
+    if kind is Kind.LINK:
+        return kind, digest_of_link(_target(path))
+    # What lies very deep is left to who walks without calling themselves.
+    if kind is None or depth > _DEEP:
+        return None
+    children = {}
+    with os.scandir(path) as inside:
+        for each in inside:
+            if each.name not in leave_out:
+                status = each.stat(follow_symlinks=False)
+                child = _known_here(each.path, status, cache, frozenset(), depth=depth + 1)
+                if child is None:
+                    return None
+                children[each.name] = child
+    return kind, digest_of_folder(children)
 
 
 def _folded(found: list[_Found], read: Mapping[bytes, FileDigests]) -> list[Entry]:

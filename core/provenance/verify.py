@@ -16,6 +16,7 @@ from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.provenance.ledger import History
 from sluiceway.core.provenance.outputs import is_output
+from sluiceway.core.provenance.places import Places
 from sluiceway.core.provenance.seal import CONTENT, content_at, files_in
 from sluiceway.core.provenance.tree import digest_of_tree, listing
 from sluiceway.core.store.durable import content_of
@@ -218,10 +219,12 @@ def version_at(path: Path, cache: Cache | None, *, full: bool = False) -> str:
     return content_at(path, cache, full=full)
 
 
-def place_of_input(output: Path, path: str) -> Path:
+def place_of_input(output: Path, path: str, places: Places | None = None) -> Path:
     """Give where an input lies, which a manifest names as seen from its own folder."""
+    places = places or Places()
     # From where the folder really is: a `..` behind a link leads elsewhere.
-    return Path(os.path.normpath(manifests.path_of(output).parent.resolve() / path))
+    folder = places.of(output) if output.is_dir() else places.of_folder(output)
+    return Path(os.path.normpath(path if path.startswith("/") else f"{folder.rstrip('/')}/{path}"))
 
 
 def _root(output: Path, manifest: Manifest) -> Path:

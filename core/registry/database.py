@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sluiceway.core import settings
 from sluiceway.core.errors import RegistryUnusable
 from sluiceway.core.registry import schema
+from sluiceway.core.registry.home import FILE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
-FILE: Final = "registry.sqlite"
-"""The registry's file in a home, where no other one is chosen."""
 _PATIENCE_SECONDS: Final = 30
 # Whoever makes the tables first keeps the others waiting; any number will do.
 _MIGRATION_LOCK: Final = 0x51_01_CE
@@ -100,11 +99,6 @@ async def registry_at(home: Path) -> Database:
     if settings.load().registry is None:
         return await Database.in_file(home / FILE)
     return await Database.opened(url_of(home))
-
-
-def has_registry(home: Path) -> bool:
-    """Tell whether anything was ever written down for a home, without opening what is not there."""
-    return settings.load().registry is not None or (home / FILE).is_file()
 
 
 async def _migrated(engine: AsyncEngine) -> None:

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sluiceway.core import settings
 from sluiceway.core.errors import OutputBusy, StorageFailed
 from sluiceway.core.store.durable import Storing, content_of, write_whole
 from sluiceway.core.store.lock import exclusive
@@ -23,8 +24,15 @@ from sluiceway.core.store.scratch import Scratch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FILE: Final = "registry.sqlite"
+"""The registry's file in a home, where no other one is chosen."""
 _NAME: Final = "identity"
 _OWNERS: Final = "owners"
+
+
+def has_registry(home: Path) -> bool:
+    """Tell whether anything was ever written down for a home, without opening what is not there."""
+    return settings.load().registry is not None or (home / FILE).is_file()
 
 
 def identity_of(home: Path) -> str:

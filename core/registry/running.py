@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sluiceway.core.events import tell
 from sluiceway.core.registry.background import blocking
 from sluiceway.core.registry.coalesce import PATIENCE, UNUSABLE
-from sluiceway.core.registry.database import has_registry, registry_at
-from sluiceway.core.registry.home import identity_of
+from sluiceway.core.registry.database import registry_at
+from sluiceway.core.registry.home import has_registry, identity_of
 from sluiceway.core.registry.runs import running_places
 
 if TYPE_CHECKING:

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sluiceway.core.errors import LedgerBroken
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
-from sluiceway.core.provenance.ledger import ENTRIES, HEAD
+from sluiceway.core.provenance.ledger import ENTRIES, HEAD, Entry, _plain
 from tests.conftest import ROOT
 from tests.core.provenance.sealed import Project
 
@@ -86,6 +89,26 @@ def test_whatever_is_done_to_a_ledger_is_seen_and_nothing_is_added_to_it(
     with pytest.raises(LedgerBroken, match=r"entries\.jsonl"):
         project.ledger.history()
     assert project.flaws(output)[0] == "broken_ledger"
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\\x00\x1f\x7f\u2028'), max_size=8)
+
+
+@given(texts, texts, st.none() | texts, st.integers(0, 10**20), st.integers(0, 300), st.binary(max_size=2))
+def test_a_line_is_only_read_by_its_pattern_where_it_could_not_be_written_otherwise(
+    output: str, output_id: str, previous: str | None, sequence: int, place: int, byte: bytes
+) -> None:
+    """Red on: core/provenance/ledger.py: `"sequence":([1-9][0-9]{{0,17}})` -> `"sequence":([0-9]{{0,17}})`."""
+    known: dict[str, Any] = {"manifest": "m", "data_version": None, "sealed": "s"}
+    entry = Entry(sequence=sequence, previous=previous, output=output, output_id=output_id, **known)
+    line = entry.line
+    assert _plain(line) in {None, entry}
+    assert Entry(**json.loads(line)) == entry
+    changed = line[:place] + byte + line[place + 1 :]
+    found = _plain(changed)
+    assert found is None or found.line == changed
+    odd = line.replace(b'"sequence":', b'"sequence":0')
+    assert _plain(odd) is None or odd == line
 
 
 def test_an_entry_is_not_added_behind_a_broken_end(project: Project) -> None:

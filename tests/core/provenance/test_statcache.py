@@ -13,12 +13,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
+from sluiceway.core.errors import TreeUnreadable
 from sluiceway.core.provenance import statcache
 from sluiceway.core.provenance.statcache import StatCache, is_racy
 from sluiceway.core.provenance.tree import Looking, digest_of_leaf, digest_of_tree
 from sluiceway.core.remote.clock import SystemClock
 from tests.conftest import ROOT
+from tests.core.provenance.test_tree import Tree, folders, planted
 
 HOUR = timedelta(hours=1)
 opened: list[str] = []
@@ -153,7 +156,10 @@ def test_a_file_that_was_just_written_is_not_trusted(tree: Path, looking: Lookin
 
 
 def test_an_edit_within_the_tick_of_the_last_one_is_seen(tree: Path, looking: Looking, clock: Late) -> None:
-    """Two writes that leave the same size and times: the file systems' clocks may be too coarse to tell them apart."""
+    """Two writes that leave the same size and times: the file systems' clocks may be too coarse to tell them apart.
+
+    Red on: core/provenance/statcache.py: `if not is_racy(status, seen)` -> `if True`.
+    """
     clock.ahead = timedelta(0)
     path = tree / "a"
     before = path.stat()
@@ -226,3 +232,34 @@ def test_several_processes_use_one_cache(tree: Path, tmp_path: Path) -> None:
     assert said == [[digest_of_tree(tree)] * 20] * 3
     with sqlite3.connect(tmp_path / "cache" / statcache.NAME) as connection:
         assert connection.execute("SELECT count(*) FROM files").fetchone() == (202,)
+
+
+@settings(deadline=None, max_examples=40)
+@given(folders)
+def test_a_tree_of_known_files_has_the_digest_that_reading_it_gives(tree: Tree) -> None:
+    """Red on: core/provenance/tree.py: `children[each.name] = child` -> `children[each.name[:1]] = child`."""
+    with planted(tree) as path, StatCache(path.parent / "cache", clock=Late()) as cache:
+        looking = Looking(cache=cache, leave_out=frozenset({b"a"}))
+        read = digest_of_tree(path, replace(looking, full=True))
+        assert digest_of_tree(path, looking) == read == digest_of_tree(path, replace(looking, cache=None))
+
+
+def test_a_very_deep_tree_of_known_files_has_its_digest(tmp_path: Path, clock: Late) -> None:
+    deepest = tmp_path.joinpath("tree", *["d"] * 200)
+    deepest.mkdir(parents=True)
+    (deepest / "file").write_text("x")
+    with StatCache(tmp_path / "cache", clock=clock) as cache:
+        read = digest_of_tree(tmp_path / "tree", Looking(cache=cache))
+        with reading(deepest) as again:
+            assert digest_of_tree(tmp_path / "tree", Looking(cache=cache)) == read
+        assert "file" not in again
+
+
+def test_what_is_no_file_is_refused_though_all_else_is_known(tmp_path: Path, clock: Late) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("x")
+    with StatCache(tmp_path / "cache", clock=clock) as cache:
+        digest_of_tree(tmp_path / "tree", Looking(cache=cache))
+        os.mkfifo(tmp_path / "tree" / "pipe")
+        with pytest.raises(TreeUnreadable, match="pipe"):
+            digest_of_tree(tmp_path / "tree", Looking(cache=cache))

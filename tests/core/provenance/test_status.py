@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from sluiceway.core.provenance.explain import Now
 from sluiceway.core.provenance.manifest import Environment, Input
-from sluiceway.core.provenance.status import Effort, Status
+from sluiceway.core.provenance.status import Effort, Status, statuses
 from sluiceway.core.provenance.tree import digest_of_tree
 from sluiceway.core.remote.clock import SystemClock
 from tests.core.provenance.sealed import Project
@@ -73,7 +74,26 @@ def test_an_output_has_one_word(
     assert bool(found.why) is (status is not Status.OK)
 
 
+@pytest.mark.parametrize("effort", Effort)
+def test_many_outputs_have_the_words_that_each_has_alone(project: Project, effort: Effort) -> None:
+    outputs = [project.seal(name.replace(" ", "-"), {"a.txt": "first"}, inputs=raw(project)) for name in CHANGES]
+    for output, (change, _) in zip(outputs, CHANGES.values(), strict=True):
+        change(output)
+        (project.folder / "raw.txt").write_text("raw")
+    outputs += [project.seal("file", "x", inputs=raw(project)), project.seal("gone", None), project.out("never")]
+    alias = project.out("alias")
+    alias.symlink_to("nothing")
+    project.out("link").symlink_to("nothing")
+    (project.folder / "raw.txt").write_text("new")
+    with project.cache as cache:
+        now = Now(cache=cache)
+        together = statuses([*outputs, alias], history=project.ledger.history(), now=now, effort=effort)
+    assert together == [project.status(each, effort) for each in [*outputs, alias]]
+    assert {each.status for each in together} >= {Status.STALE, Status.MISSING}
+
+
 def test_a_tampered_output_is_damaged_even_where_size_and_times_were_put_back(project: Project, output: Path) -> None:
+    """Red on: core/provenance/verify.py: `if fast and not self._data(output, manifest, full=False):` -> `if fast:`."""
     before = (output / "a.txt").stat()
     other = output / "other"
     other.write_text("forge")
