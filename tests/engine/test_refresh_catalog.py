@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 from prefect.utilities.callables import parameter_schema
 
+from sluiceway.blocks.hub import Hub
+from sluiceway.core.errors import AuthenticationFailed
 from sluiceway.core.events import ROOT as EVENTS
 from sluiceway.core.runs.refresh_options import OWN, RefreshOptions
 from sluiceway.core.runs.refresh_summary import RefreshSummary
 from sluiceway.flows.refresh_catalog import refresh_catalog
 from tests.conftest import User
+from tests.loopback_hub import CATALOGUE, DISTRIBUTIONS, EXPIRED, TOKEN, LoopbackHub, empty_hub
 from tests.refreshing import Invented, Site
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
@@ -126,3 +130,37 @@ def test_a_relative_folder_is_that_of_the_flow(site: Site, user: User) -> None:
     done = refresh_catalog(options(site, out=Path("here"), scores=("PGS900001",)))
     assert (user.folder / "here" / OWN / "scores.parquet").is_file()
     assert done.n_total == 1
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackHub]:
+    with empty_hub(monkeypatch, tmp_path) as served:
+        yield served
+
+
+def saved(hub: LoopbackHub, name: str, token: str) -> str:
+    """Save a block of the hub, and give its name."""
+    block = Hub(token=token, distributions=DISTRIBUTIONS, catalogue=CATALOGUE, endpoint=hub.base)
+    block.save(name, overwrite=True)
+    return name
+
+
+@pytest.mark.slow
+def test_the_scheduled_run_publishes_to_the_hub_of_a_block_whose_token_shows_nowhere(
+    site: Site, hub: LoopbackHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wish = {"publish": True, "panel_name": "made"}
+    expired = refresh_catalog(options(site, hub=saved(hub, "expired", EXPIRED), **wish), return_state=True)
+    with pytest.raises(AuthenticationFailed, match="expired"):
+        expired.result()
+    state = refresh_catalog(options(site, hub=saved(hub, "ours", TOKEN), **wish), return_state=True)
+    summary = state.result()
+    assert isinstance(summary, RefreshSummary)
+    assert [each.commit for each in summary.published] == [hub.head(name).sha for name in (DISTRIBUTIONS, CATALOGUE)]
+    assert [len(each) for each in hub.repositories.values()] == [2, 2]
+    shown = asyncio.run(artifacts(state.state_details.flow_run_id))
+    assert hub.head(DISTRIBUTIONS).sha in str(shown["publication"].data)
+    told = f"{caplog.text} {[each.data for each in shown.values()]} {summary} {expired.message}"
+    assert TOKEN not in told
+    assert EXPIRED not in told
