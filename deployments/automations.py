@@ -14,6 +14,8 @@ from sluiceway.tasks.provenance import FAILED as VERIFY_FAILED
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from prefect.events.schemas.automations import Automation
+
 # A process tells every three minutes that it lives, unless its worker is set otherwise.
 _SILENCE: Final = timedelta(minutes=10)
 _BREATH: Final = timedelta(hours=1)
@@ -31,6 +33,13 @@ def automations(notice: UUID | None, *, silence: timedelta = _SILENCE) -> list[A
         silence: After so long without a sign of life, a flow run of ours has crashed.
     """
     return [_zombies(silence), _again(), _verify_failed(notice), _refresh_failed(notice)]
+
+
+def changed(known: Automation, **fields: Any) -> AutomationCore:
+    """Give an automation of the server's with other values of these fields, as the server takes it back."""
+    # Of what it gives, it refuses these; and Prefect's client sends nothing that was not set by name.
+    sent = known.model_copy(update=fields).model_dump(mode="json", exclude={"id", "owner_resource"})
+    return AutomationCore.model_validate(sent)
 
 
 def _zombies(silence: timedelta) -> AutomationCore:

@@ -19,7 +19,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
-from sluiceway.deployments.automations import automations
+from sluiceway.deployments.automations import automations, changed
 from sluiceway.deployments.declared import declared
 from sluiceway.deployments.examples import block_types, examples
 
@@ -177,7 +177,7 @@ async def _automation(client: PrefectClient, wanted: AutomationCore, *, told: bo
     # Somebody may have given it another action; only who names a block to tell asks for this one.
     same = not told or known[0].actions == wanted.actions
     if not same:
-        await client.update_automation(known[0].id, known[0].model_copy(update={"actions": wanted.actions}))
+        await client.update_automation(known[0].id, changed(known[0], actions=wanted.actions))
     return Registered(kind="automation", name=wanted.name, change=_change(known=True, same=same))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import yaml
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
-from prefect.events.schemas.automations import EventTrigger
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from sluiceway.core.slurm.resources import Resources
-from sluiceway.deployments.automations import automations
+from sluiceway.deployments.automations import automations, changed
 from sluiceway.deployments.declared import FILE, Declared, declared
 from sluiceway.deployments.examples import block_types, examples
 from tests.conftest import ROOT
@@ -58,6 +59,14 @@ def test_a_sign_of_life_may_come_late_before_a_run_counts_as_crashed() -> None:
     zombies = automations(None)[0].trigger
     assert isinstance(zombies, EventTrigger)
     assert zombies.within >= 3 * timedelta(seconds=180)
+
+
+@pytest.mark.parametrize("wanted", automations(uuid4()), ids=lambda each: each.name)
+def test_an_automation_that_is_changed_goes_back_without_what_the_server_alone_says(wanted: AutomationCore) -> None:
+    known = Automation(id=uuid4(), **wanted.model_dump())
+    # As Prefect's client sends it.
+    sent = changed(known, enabled=False).model_dump(mode="json", exclude_unset=True)
+    assert sent == {**wanted.model_dump(mode="json", exclude={"owner_resource"}), "enabled": False}
 
 
 def test_the_pool_of_slurm_jobs_that_stands_there_as_an_example_asks_for_what_a_cluster_takes() -> None:
