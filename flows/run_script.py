@@ -73,7 +73,8 @@ async def run_script(  # noqa: PLR0913, PLR0917 - one per field of the form
         resources: What it asks of a cluster; what is not said is as the cluster's settings say.
         inputs: Files and folders for the script; it finds them in ../inputs, by their names.
         outputs: Files, folders or patterns that it makes in its working directory and that are to be kept; with
-            `:table`, `:metric`, `:figure`, `:file` or `:folder` at the end, they are checked to be one.
+            `:table`, `:metric`, `:figure`, `:file` or `:folder` at the end, they are checked to be one; with `:left`,
+            they stay where they were made.
         environment: Variables that it gets besides those of this process.
         parameters: Anything else that it can read in the file that SLUICEWAY_CONTEXT names.
         out: The folder for its outputs and for what it prints.

@@ -41,7 +41,7 @@ def run(  # noqa: PLR0913, PLR0917 - one per option
         typer.Option(
             "--output",
             help="A file, folder or pattern that it makes; PATTERN:TYPE or NAME=PATTERN:TYPE says what it is: table, "
-            "metric, figure, file or folder; repeatable.",
+            "metric, figure, file or folder, or left, where it is to stay there; repeatable.",
         ),
     ] = None,
     env: Annotated[
@@ -239,6 +239,8 @@ def _tell(receipt: RunReceipt, folder: Path, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(receipt.as_json()))
     receipt.require_success()
+    for left in receipt.left:
+        console.for_remarks().print(f"left on {receipt.place}: {left.path}", markup=False, soft_wrap=True)
     told = f"run {receipt.run_id}, attempt {receipt.attempt}: {receipt.why}; {len(receipt.outputs)} outputs in {folder}"
     console.for_remarks().print(told, markup=False, soft_wrap=True)
 

@@ -102,6 +102,7 @@ async def show_receipt(receipt: RunReceipt) -> None:
         "tried again": receipt.retry,
         "folder": receipt.folder,
         "outputs": f"{len(receipt.outputs)} files, {sum(each.size for each in receipt.outputs)} bytes",
+        "left there": ", ".join(each.path for each in receipt.left) or None,
     }
     lines = "".join(f"| {name} | `{value}` |\n" for name, value in rows.items() if value is not None)
     text = f"# Run {receipt.run_id}\n\n| | |\n|---|---|\n{lines}"

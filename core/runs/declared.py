@@ -1,9 +1,10 @@
 """What a run declares that it makes, and whether that is what it made: checked before the run is sealed.
 
 An output is written `PATTERN`, `PATTERN:TYPE` or `NAME=PATTERN:TYPE`, where TYPE is table, metric, figure, file,
-folder, or marker: a file whose folder is a whole step of the job once it is there (`core.runs.streams`). Only a type at
-the very end counts, so a pattern may hold colons, and `odd:table:file` is the file `odd:table`. What is not of its type
-fails the run; what is only doubtful is a warning in its manifest.
+folder, marker: a file whose folder is a whole step of the job once it is there (`core.runs.streams`), or left: what
+stays where it was made, and is told by its path and digest. Only a type at the very end counts, so a pattern may hold
+colons, and `odd:table:file` is the file `odd:table`. What is not of its type fails the run; what is only doubtful is a
+warning in its manifest.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class OutputType(StrEnum):
     FILE = "file"
     FOLDER = "folder"
     MARKER = "marker"
+    LEFT = "left"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,7 @@ def _doubts(declared: Declared, name: str, work: Path) -> Iterator[str | _Wrong]
                 yield from types.doubts_of_figure(work / name)
             case OutputType.FOLDER if PurePosixPath(name).match(declared.pattern.rstrip("/")):
                 yield _Wrong("is a file")
-            case OutputType.MARKER:
+            case OutputType.MARKER | OutputType.LEFT:
                 pass
             case _ if (work / name).stat().st_size == 0:
                 yield "is empty"

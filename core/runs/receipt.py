@@ -30,8 +30,18 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A file that the run made and that stays where it was made; its path is of that place."""
+
+    name: str
+    digest: str
+    size: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReceipt:
-    """How one attempt at a run ended. Paths are of this machine."""
+    """How one attempt at a run ended. Paths are of this machine, but for those of what is left."""
 
     key: str
     run_id: str
@@ -57,6 +67,7 @@ class RunReceipt:
     messages: tuple[Message, ...] = ()
     warnings: tuple[str, ...] = ()
     usage: dict[str, Any] | None = None
+    left: tuple[Left, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -74,7 +85,7 @@ class RunReceipt:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every output is still there as it was made."""
+        """Whether every output that was brought here is still there as it was made."""
         return all(
             self.path(each).is_file() and digest_of_file(self.path(each)) == each.digest for each in self.outputs
         )
@@ -113,6 +124,7 @@ class RunReceipt:
             fields[name] = fields[name] and datetime.fromisoformat(fields[name])
         fields["ending"] = EndingKind(fields["ending"])
         fields["outputs"] = tuple(Output(**each) for each in fields["outputs"])
+        fields["left"] = tuple(Left(**each) for each in fields.get("left", ()))
         fields["warnings"] = tuple(fields.get("warnings", ()))
         fields["messages"] = tuple(messages.parse(json.dumps(each).encode("ascii")) for each in fields["messages"])
         return cls(**fields)

@@ -21,7 +21,7 @@ from sluiceway.core.remote.local import staged_beside
 from sluiceway.core.runs import messages
 from sluiceway.core.runs.declared import Checked, check, whole_only
 from sluiceway.core.runs.messages import Lines, Progress, Result
-from sluiceway.core.runs.receipt import Output, RunReceipt
+from sluiceway.core.runs.receipt import Left, Output, RunReceipt
 from sluiceway.core.runs.retries import kept_change
 from sluiceway.core.runs.visibility import until_visible
 from sluiceway.core.slurm.job import EndingKind
@@ -41,9 +41,10 @@ _MOST_KEPT = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What an attempt left, on this machine."""
+    """What an attempt left: on this machine, and what was to stay where it was made."""
 
     outputs: tuple[Output, ...]
+    left: tuple[Left, ...]
     trouble: str | None
     warnings: tuple[str, ...]
     told: tuple[Message, ...]
@@ -53,7 +54,7 @@ class Remains:
 async def gather(attempt: Attempt, ending: Ending, *, host: JobHost, clock: Clock) -> Remains:
     """Bring home what an attempt left."""
     folder = attempt.folder
-    left = {
+    texts = {
         name: await host.fetch(folder, place.relative_to(folder.path))
         for name, place in (("stdout", folder.stdout), ("stderr", folder.stderr), ("messages", folder.messages))
     }
@@ -64,9 +65,7 @@ async def gather(attempt: Attempt, ending: Ending, *, host: JobHost, clock: Cloc
         place = await host.fetch(folder, folder.outcome.relative_to(folder.path))
         outcome = json.loads(await asyncio.to_thread(place.read_bytes))
     made = whole_only(outcome.get("outputs", []), attempt.request.outputs, attempt.request.markers)
-    outputs = tuple(
-        Output(name=each["name"], digest=each["digest"], size=each["size"]) for each in made if each["digest"]
-    )
+    outputs, left = _divided(attempt, [each for each in made if each["digest"]], host)
     for each in outputs:
         await _visible(each, await host.fetch(folder, folder.output(each.name).relative_to(folder.path)), clock)
     checked = Checked()
@@ -74,11 +73,26 @@ async def gather(attempt: Attempt, ending: Ending, *, host: JobHost, clock: Cloc
         checked = await asyncio.to_thread(_checked, attempt, made)
     return Remains(
         outputs=outputs,
+        left=left,
         trouble=checked.trouble,
         warnings=checked.warnings,
-        told=await asyncio.to_thread(_told, left["messages"]),
+        told=await asyncio.to_thread(_told, texts["messages"]),
         cpu_seconds=outcome.get("cpu_seconds"),
     )
+
+
+def _divided(
+    attempt: Attempt, made: list[dict[str, Any]], host: JobHost
+) -> tuple[tuple[Output, ...], tuple[Left, ...]]:
+    """Divide what was made into what is to be brought here and what is to stay."""
+    request, there = attempt.request, attempt.folder.at(host.base)
+    files = [(Output(name=each["name"], digest=each["digest"], size=each["size"]), each["patterns"]) for each in made]
+    outputs = tuple(file for file, patterns in files if not request.is_left(patterns))
+    stays = [file for file, patterns in files if request.is_left(patterns)]
+    left = (
+        Left(name=each.name, digest=each.digest, size=each.size, path=str(there.output(each.name))) for each in stays
+    )
+    return outputs, tuple(left)
 
 
 async def _visible(output: Output, place: Path, clock: Clock) -> None:
@@ -109,6 +123,7 @@ def receipt_of(attempt: Attempt, ending: Ending, remains: Remains) -> RunReceipt
         stderr=Path(folder.stderr),
         work=Path(folder.work),
         outputs=remains.outputs,
+        left=remains.left,
         started=None if outcome is None else outcome.started,
         ended=None if outcome is None else outcome.ended,
         host=None if outcome is None else outcome.host,
@@ -164,7 +179,15 @@ def manifest_of(request: RunRequest, receipt: RunReceipt) -> Manifest:
         resources=manifest.Resources(
             cpu_seconds=receipt.cpu_seconds, wall_seconds=seconds, peak_memory_bytes=receipt.peak_memory
         ),
-        warnings=tuple(map(_shown, receipt.warnings)) or None,
+        warnings=tuple(map(_shown, (*receipt.warnings, *_left_there(receipt)))) or None,
+    )
+
+
+def _left_there(receipt: RunReceipt) -> tuple[str, ...]:
+    """Say of what was made and cannot be looked at here where it is."""
+    return tuple(
+        f"{each.name!r} was left on {receipt.place}: {each.path!r}, {each.size} bytes, {each.digest}"
+        for each in receipt.left
     )
 
 

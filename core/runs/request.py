@@ -183,6 +183,10 @@ class RunRequest:
         """The patterns of files that say of their folder that it is a whole step."""
         return tuple(each for each in self.outputs if self.types.get(each) is OutputType.MARKER)
 
+    def is_left(self, patterns: Iterable[str]) -> bool:
+        """Whether a file that meets these patterns stays where it was made, for none of them wants it here."""
+        return all(self.types.get(each) is OutputType.LEFT for each in patterns)
+
     @property
     def what(self) -> str:
         """What a list of runs calls it."""

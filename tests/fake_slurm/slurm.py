@@ -160,6 +160,10 @@ class FakeSlurm:
         """Let Slurm tell this state of a job, whatever its processes do."""
         self._change(number, state=state, reason=reason)
 
+    def expect_start(self, number: object, at: int) -> None:
+        """Let Slurm expect to start a job that waits at this second of Unix time."""
+        self._change(number, start=at)
+
     def run_over_memory(self, number: object) -> None:
         """Let a job be killed as Slurm without memory cgroups does: FAILED 0:9, and a line on its stderr."""
         self._change(number, doom="OVER_MEMORY", kill=True)
@@ -174,7 +178,7 @@ class FakeSlurm:
                 elif matches(job, str(number)):
                     requeue(job, as_was=as_was)
 
-    def wait(self, number: object, *states: str, seconds: float = 20) -> None:
+    def wait(self, number: object, *states: str, seconds: float = 60) -> None:
         """Wait until a job is in one of these states, or in any final one."""
         wanted = states or FINAL
         deadline = time.monotonic() + seconds

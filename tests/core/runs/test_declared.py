@@ -120,6 +120,7 @@ def test_a_folder_holds_files_and_is_none_itself(tmp_path: Path) -> None:
         ("odd:table:file", "odd:table", OutputType.FILE, None),
         ("x=1.csv", "x=1.csv", None, None),
         ("a=x=1.csv:table", "x=1.csv", OutputType.TABLE, "a"),
+        ("aligned/*.bam:left", "aligned/*.bam", OutputType.LEFT, None),
         (":table", ":table", None, None),
     ],
 )

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from sluiceway.core.errors import InputMissing, SlurmRefused, TransferFailed
+from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.runs import clusters, slurm_job, transfer
 from sluiceway.core.runs.access import Access
+from sluiceway.core.runs.declared import declaring
 from sluiceway.core.runs.host import Waiting
 from sluiceway.core.runs.messages import Metric, Progress
 from sluiceway.core.runs.place import Cluster as Place
-from sluiceway.core.runs.receipt import RunReceipt
+from sluiceway.core.runs.receipt import Output, RunReceipt
 from sluiceway.core.runs.request import Content, RunRequest, inputs_of
 from sluiceway.core.runs.run import Heard, Runs, await_end, collect, run, stage, submit
 from sluiceway.core.runs.run import Line as Printed
@@ -168,8 +170,10 @@ async def test_why_a_job_waits_is_heard(there: There, slurm: FakeSlurm) -> None:
     running = asyncio.create_task(there.run(there.request("true")))
     while not slurm.jobs:
         await asyncio.sleep(0.01)
+    slurm.expect_start(slurm.only_job()["number"], 2_000_000_000)
     slurm.set_state(slurm.only_job()["number"], "PENDING", reason="QOSMaxJobsPerUserLimit")
-    while not any(isinstance(each, Waiting) and "QOSMaxJobsPerUserLimit" in each.reason for each in there.heard):
+    why = "PENDING (QOSMaxJobsPerUserLimit); Slurm expects to start it at 2033-05-18 03:33:20 UTC"
+    while Waiting(reason=why) not in there.heard:
         await asyncio.sleep(0.01)
     slurm.set_starts(on=True)
     assert (await running).succeeded
@@ -287,6 +291,21 @@ async def test_an_output_that_was_changed_after_it_was_made_is_refused(there: Th
         await collect(attempt, ending, runs=there.runs, host=there.host())
 
 
+async def test_what_is_to_be_left_stays_there_and_is_told_with_its_digest(there: There) -> None:
+    """Red on: core/runs/request.py: `is OutputType.LEFT for each in patterns` -> `is None for each in patterns`."""
+    text = "mkdir big; echo large >big/a.bin; echo also >big/b.bin; echo small >c.txt"
+    request = there.request(text, **declaring(["big/*.bin:left", "big/b*:file", "c*:left", "c.txt"]))
+    receipt = await there.run(request)
+    (left,) = receipt.left
+    assert ([each.name for each in receipt.outputs], left.name) == (["big/b.bin", "c.txt"], "big/a.bin")
+    assert (Path(left.path).read_text(), digest_of_file(Path(left.path))) == ("large\n", left.digest)
+    assert not receipt.path(Output(name=left.name, digest=left.digest, size=left.size)).exists()
+    (said,) = manifests.read(receipt.manifest).warnings or ()
+    assert said == f"'big/a.bin' was left on west: {left.path!r}, 6 bytes, {left.digest}"
+    asked = there.line.asked
+    assert (await there.run(request), there.line.asked) == (receipt, asked)
+
+
 async def test_small_inputs_travel_with_the_job_as_long_as_there_is_room(
     there: There, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,7 +359,7 @@ async def test_a_job_is_given_up_when_slurm_answers_again(there: There, slurm: F
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.5)
     slurm.set_controller(up=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await running).ending is EndingKind.CANCELLED
 
 
