@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from sluiceway.core.events import tell
 from sluiceway.core.registry import files
 from sluiceway.core.registry.coalesce import PATIENCE, REPAIR, UNUSABLE, Point, lead_of
+from sluiceway.core.registry.collected import as_in_store
 from sluiceway.core.registry.database import registry_at
-from sluiceway.core.registry.home import identity_of
+from sluiceway.core.registry.home import has_registry, identity_of
 from sluiceway.core.registry.record import record
 from sluiceway.core.registry.runs import OVER, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from sluiceway.core.registry.coalesce import Lead
     from sluiceway.core.registry.record import Finding
@@ -63,6 +64,19 @@ async def note_output(what: str, made: Callable[[str], Finding | None], home: Pa
     """
     async with _told(what):
         await _write(made, home, anew=True)
+
+
+async def note_collected(store: Path, restored: Iterable[Path], home: Path) -> None:
+    """Forget what was collected of a store, by the folder of its artifacts, and know what came back.
+
+    What was never written down anywhere needs no forgetting.
+    """
+    async with _told("garbage"):
+        if not has_registry(home):
+            return
+        async with asyncio.timeout(PATIENCE.total_seconds()), await registry_at(home) as database:
+            name = await asyncio.to_thread(identity_of, home)
+            await as_in_store(database, name, store, restored)
 
 
 async def _write(

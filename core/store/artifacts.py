@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONTENT, RECORD = "content", "record.json"
+ARTIFACTS: Final = "artifacts"
+"""The folder of a store that they lie in."""
 _VERSION: Final = 1
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
@@ -97,7 +99,7 @@ class ArtifactStore:
         self.sharing = Sharing(group=group)
         self.quarantine = self.folder / "quarantine"
         self.holds = Holds(self.folder / "holds", self.sharing)
-        self._artifacts = self.folder / "artifacts"
+        self._artifacts = self.folder / ARTIFACTS
         self._manifests = self.folder / "manifests"
         self._incoming = Scratch(self.folder / "incoming")
         self._cache = cache
