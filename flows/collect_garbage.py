@@ -7,7 +7,7 @@ from datetime import timedelta
 from prefect import flow
 
 from sluiceway.core.checkout import require_one_tree
-from sluiceway.core.store.gc import GRACE, Collected
+from sluiceway.core.store.trash import GRACE, Collected
 from sluiceway.tasks import garbage, run_log
 
 

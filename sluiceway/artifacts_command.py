@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sluiceway.core.store.artifacts import Artifact, ArtifactStore
-    from sluiceway.core.store.gc import Collected
+    from sluiceway.core.store.trash import Collected
 
 _JSON = typer.Option("--json", help="Print JSON instead of lines.")
 _NAME = typer.Argument(metavar="ARTIFACT", help="A tag, a digest, or eight or more of its first digits.")
@@ -166,13 +166,13 @@ def gc(
     restore: Annotated[str | None, typer.Option("--restore", metavar="DIGEST", help="Bring one back.")] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Move artifacts that nothing names to the trash, and what has been there long enough away for good."""
-    from sluiceway.core.runs.references import collect_here
+    """Move artifacts and results that nothing names to the trash, and what has been there long enough away for good."""
+    from sluiceway.core.runs.references import collect_here, restore_here
     from sluiceway.core.store.gc import Garbage
 
     with _store() as store:
         if restore is not None:
-            Garbage(store=store).restore(restore)
+            restore_here(Garbage(store=store), restore)
             return
         garbage = Garbage(store=store, grace=_span(grace), keep_trash=_span(trash))
         collected = collect_here(garbage, do=do)
@@ -183,13 +183,19 @@ def gc(
 
 
 def _print(collected: Collected, *, done: bool) -> None:
+    _print_some(collected, "artifacts", done=done)
+    if collected.results is not None:
+        _print_some(collected.results, "results", done=done)
+
+
+def _print_some(collected: Collected, what: str, *, done: bool) -> None:
     for word, digests in (
         ("trashed", collected.trashed), ("restored", collected.restored), ("removed", collected.removed),
         ("another's", collected.others),
     ):  # fmt: skip
         for each in digests:
             typer.echo(f"{word}\t{each}")
-    told = f"{len(collected.trashed)} of {len(collected.trashed) + collected.kept} artifacts, {collected.size} bytes"
+    told = f"{len(collected.trashed)} of {len(collected.trashed) + collected.kept} {what}, {collected.size} bytes"
     more = "" if done else "; nothing was changed: --do collects them"
     console.for_remarks().print(f"{told}, are garbage{more}", markup=False, soft_wrap=True)
 

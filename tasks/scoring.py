@@ -35,6 +35,7 @@ def plan_scores(run: ReferenceScoring, reference: Reference) -> list[Planned]:
 @task(cache_policy=NO_CACHE)
 def score_batches(run: ReferenceScoring, reference: Reference, planned: Sequence[Planned]) -> int:
     """Score what has no result yet, and tell how many results were there before."""
+    run.want(planned)
     waiting = run.waiting(planned)
     with asked_here():
         run.score(reference, waiting)

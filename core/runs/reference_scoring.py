@@ -141,6 +141,7 @@ class ReferenceScoring:
             with Usage(self.clock) as usage:
                 reference = self.prepare()
                 planned = self.plan(reference)
+                self.want(planned)
                 waiting = self.waiting(planned)
                 self.score(reference, waiting)
                 self.log_matches(reference, planned)
@@ -187,6 +188,10 @@ class ReferenceScoring:
         planned = without_twins(planned)
         self._key = scoring_notes.key_of(self.asked, reference, planned, self._software)
         return planned
+
+    def want(self, planned: Sequence[Planned], *, also: bool = True) -> None:
+        """Say which results are about to be used, so that nobody collects them; those of before stay, too, or not."""
+        scoring_notes.wanted(self.asked.out, planned, self.store, self.clock, also=also)
 
     def waiting(self, planned: Sequence[Planned]) -> list[Planned]:
         """Give those without a result that can be relied on, save those that were tried often enough."""
@@ -321,10 +326,11 @@ class ReferenceScoring:
         with cache_here(self.clock) as cache:
             read = Read.by(self.asked, reference.panel, planned, self._library, cache)
         self._out.seal(self.asked, reference, read, summary, usage, self.steps, self._key)
+        self.want(planned, also=False)
         scoring_notes.sealed(self.asked.out, home=self._home)
 
     def _cut(self, reference: Reference, scores: Sequence[Planned], begun: Checkpoint | None) -> list[Batch]:
-        rows = [0 if each.score is None else each.score.n_rows for each in scores]
+        rows = [each.n_rows for each in scores]
         return [Batch(scores=scores[part], begun=begun) for part in self.budget.cut(reference, rows)]
 
     def _score_batch(self, reference: Reference, batch: Batch, how: How) -> None:
@@ -371,7 +377,9 @@ class ReferenceScoring:
 
         keys = [each.key for each in batch.scores if each.key is not None]
         kept = self._checkpoints.of_batch(reference.ranges, keys, batch.begun) if self.asked.use_cache else None
-        return How(scratch=folder, scorer=self._scorer, tell=tell, kept=kept)
+        rows = [each.n_rows for each in batch.scores]
+        room = self.budget.room(reference, rows) if isinstance(self._scorer, Threads) else 0
+        return How(scratch=folder, scorer=self._scorer, tell=tell, kept=kept, room=room)
 
     def _fetch(self, reference: Reference, scores: tuple[str, ...]) -> None:
         """Have the catalogue send what was asked for by its id and is not here."""

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sluiceway.core import settings
+from sluiceway.core.catalog.refreshed import NAME as ACCOUNT
+from sluiceway.core.catalog.refreshed import Account
 from sluiceway.core.errors import StorageFailed
 from sluiceway.core.events import tell
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.ledger import Ledger
 from sluiceway.core.provenance.outputs import is_output
+from sluiceway.core.registry import notes
+from sluiceway.core.registry.background import blocking
 from sluiceway.core.runs.folder import RUNS
 from sluiceway.core.runs.streams import STEPS
-from sluiceway.core.store.artifacts import CONTENT, ArtifactStore
+from sluiceway.core.store.artifacts import ARTIFACTS, CONTENT, ArtifactStore
 from sluiceway.core.store.durable import Storing, content_of
 from sluiceway.core.store.homes import Homes
+from sluiceway.core.store.objects import ObjectStore
+from sluiceway.core.store.wanted import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sluiceway.core.provenance.ledger import Entry
     from sluiceway.core.remote.clock import Clock
-    from sluiceway.core.store.gc import Collected, Garbage
+    from sluiceway.core.store.gc import Garbage
+    from sluiceway.core.store.trash import Collected
 
 log = logging.getLogger(__name__)
+
+SCORES: Final = "score_reference"
+"""The recipe of what is made of results of scores."""
 
 
 def named_by(home: Path, clock: Clock) -> set[str]:
@@ -76,6 +88,63 @@ def _named_by_runs(folder: Path) -> Iterator[str]:
 
 
 def collect_here(garbage: Garbage, *, do: bool) -> Collected:
-    """Collect the garbage of a store that this home uses: what it or any other home names stays."""
-    homes = {settings.load().home.absolute(), *Homes(garbage.store).every()}
-    return garbage.collect({digest for each in homes for digest in named_by(each, garbage.store.clock)}, do=do)
+    """Collect the garbage of a store that this home uses, and of its results: what it or any other home names stays."""
+    home, clock = settings.load().home.absolute(), garbage.store.clock
+    homes = {home, *Homes(garbage.store).every()}
+    collected = garbage.collect({digest for each in homes for digest in named_by(each, clock)}, do=do)
+    if do:
+        _note(garbage, collected.restored, home)
+    found = _results(home, clock)
+    if not found.store.folder.is_dir() or _of_an_unknown_make(home, found):
+        return collected
+    released = _released(home, clock)
+    results = found.collect(released, grace=garbage.grace, keep_trash=garbage.keep_trash, do=do)
+    return replace(collected, results=results)
+
+
+def restore_here(garbage: Garbage, name: str) -> None:
+    """Bring an artifact, or a result of this home, back from the trash."""
+    home = settings.load().home.absolute()
+    results = _results(home, garbage.store.clock).trash()
+    if name in results.names() and name not in garbage.in_trash():
+        results.restore(name)
+        return
+    garbage.restore(name)
+    _note(garbage, [name], home)
+
+
+def _note(garbage: Garbage, restored: Iterable[str], home: Path) -> None:
+    """Keep the home's registry as the store is now."""
+    store = garbage.store
+    contents = [store.place_of(each) / CONTENT for each in restored]
+    blocking(notes.note_collected(store.folder / ARTIFACTS, contents, home))
+
+
+def _results(home: Path, clock: Clock) -> Results:
+    return Results(store=ObjectStore(home / "store"), clock=clock)
+
+
+def _released(home: Path, clock: Clock) -> set[str]:
+    """Give the results that refreshes have, by their accounts beside their tables; these may be away for a while."""
+    outputs = {each.output for each in Ledger(home / "ledger", clock=clock).history().entries}
+    folders = {os.path.split(each)[0] for each in outputs}
+    accounts = [Account.read(Path(each)) for each in folders if (Path(each) / ACCOUNT).is_file()]
+    return {key for account in accounts for entry in account.scores.values() for key in entry.keys.values()}
+
+
+def _of_an_unknown_make(home: Path, results: Results) -> bool:
+    """Tell of scores that were laid out before it was written down which results they need: then all stay."""
+    known = results.outputs()
+    for place in {each.output for each in Ledger(home / "ledger", clock=results.clock).history().entries}:
+        if place not in known and _recipe_of(place) == SCORES:
+            repair = "score into that folder once more, or remove it"
+            tell(log, "results not collected", level=logging.WARNING, output=place, reason="old", repair=repair)
+            return True
+    return False
+
+
+def _recipe_of(place: str) -> str | None:
+    with contextlib.suppress(ValueError, AttributeError, OSError):
+        recipe: str | None = json.loads(content_of(manifests.path_of(Path(place))) or b"{}").get("recipe")
+        return recipe
+    return None

@@ -87,7 +87,10 @@ class PolicyScores:
     def score(self, reference: Reference, notes: Mapping[str, Path]) -> int:
         """Score those without a result, in one pass for as many as memory takes; give how many have one now."""
         run = self._run(notes.values())
-        waiting = run.waiting(list(self._planned(run, reference, notes).values()))
+        planned = list(self._planned(run, reference, notes).values())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        run.want(planned)
+        waiting = run.waiting(planned)
         run.score(reference, waiting)
         return len(self._panel.store.has(each.key for each in waiting if each.key is not None))
 
@@ -118,6 +121,7 @@ class PolicyScores:
         if made_of == before and self.is_whole():
             return made_of, False
         with exclusive(self.folder, purpose="refresh"):
+            run.want(planned)
             with Usage(self._means.clock) as usage:
                 run.log_matches(reference, planned)
                 summary = run.lay_out(reference, planned, n_cached=n_cached)

@@ -15,6 +15,7 @@ from sluiceway.core.registry.background import blocking
 from sluiceway.core.registry.moments import moment, plain
 from sluiceway.core.registry.record import Finding
 from sluiceway.core.registry.runs import Attempt, Run, State, attempt_id
+from sluiceway.core.store.wanted import Results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.clock import Clock
     from sluiceway.core.runs.planned import Planned
     from sluiceway.core.runs.reference_scoring import Asked
+    from sluiceway.core.store.objects import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,12 @@ def found(scores: int, *, of: int) -> None:
     if scores:
         reason = "they were scored on the same panel by the same rules and code, and are as they were"
         tell(log, "cache hit", scores=scores, of=of, reason=reason)
+
+
+def wanted(out: Path, planned: Sequence[Planned], store: ObjectStore, clock: Clock, *, also: bool) -> None:
+    """Say which results a folder needs, so that nobody collects them."""
+    keys = [each.key for each in planned if each.key is not None]
+    Results(store=store, clock=clock).want(out, keys, also=also)
 
 
 def begun(asked: Asked, key: str, *, home: Path, clock: Clock) -> None:

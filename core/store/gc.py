@@ -8,43 +8,23 @@ the trash; the next one goes on. Whenever roots cannot be read, nothing is colle
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sluiceway.core.errors import ArtifactUnknown, StorageFailed
-from sluiceway.core.events import tell
 from sluiceway.core.provenance.digest import digest_of_bytes
-from sluiceway.core.store.artifacts import RECORD
-from sluiceway.core.store.durable import Storing, flush
+from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.links import Links
 from sluiceway.core.store.tags import Tags
+from sluiceway.core.store.trash import GRACE, Trash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from sluiceway.core.store.artifacts import ArtifactStore
-
-log = logging.getLogger(__name__)
-
-GRACE: Final = timedelta(days=14)
-"""How long an artifact stays that nothing names, and how long one stays in the trash."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
-    """What went to the trash, came back from it, and is gone for good; or would, where nothing was changed."""
-
-    trashed: tuple[str, ...]
-    restored: tuple[str, ...]
-    removed: tuple[str, ...]
-    kept: int
-    size: int
-    others: tuple[str, ...] = ()
+    from sluiceway.core.store.trash import Collected
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,36 +45,23 @@ class Garbage:
         """
         outside = set(named)
         self._edges = self._read_edges()
-        old = [each for each in self.store.every() if self._is_old(each)]
-        with self.store.locked(alone=True):
-            # Nothing comes to be named or used while this is held; a link whose place has gone is named for a while.
-            marked = self._reached(outside | self._named_inside(do=do))
-            doomed = [each for each in old if each not in marked and self._is_old(each)]
-            back = [each for each in self._trash() if each in marked and self.store.find(each) is None]
-            gone = [each for each in self._trash() if each not in back and self._is_over(each)]
-            size = sum(self._size(self.store.place_of(each)) for each in doomed)
-            others = self._move(doomed, back, gone) if do else []
-        trashed = tuple(each for each in doomed if each not in others)
-        kept = sum(1 for _ in self.store.every()) - (0 if do else len(doomed))
-        if do:
-            tell(log, "garbage collected", trashed=len(trashed), restored=len(back), removed=len(gone), kept=kept)
-        return Collected(
-            trashed=trashed, restored=tuple(back), removed=tuple(gone), kept=kept, size=size, others=tuple(others)
-        )
+        # A link whose place has gone is named for a while.
+        return self.trash.collect(lambda: self._reached(outside | self._named_inside(do=do)), do=do, what="artifacts")
 
     def restore(self, digest: str) -> None:
         """Bring an artifact back from the trash; one that is in its place is left there."""
-        with self.store.locked(alone=True):
-            if self.store.find(digest) is None:
-                if digest not in self._trash():
-                    raise ArtifactUnknown(name=digest, reason="it is not in the trash")
-                self._restore(digest)
+        self.trash.restore(digest)
         if self.store.verified(digest) is None:
             raise ArtifactUnknown(name=digest, reason="what was in the trash is damaged, and in quarantine now")
 
     def in_trash(self) -> list[str]:
         """Give what can be restored."""
-        return self._trash()
+        return self.trash.names()
+
+    @property
+    def trash(self) -> Trash:
+        """Where it goes."""
+        return Trash(shelf=self.store, folder=self.store.folder / "trash", grace=self.grace, keep=self.keep_trash)
 
     def _named_inside(self, *, do: bool) -> set[str]:
         named = {str(each.digest) for each in Tags(self.store).every()} | self.store.holds.held()
@@ -135,69 +102,3 @@ class Garbage:
                 marked.add(each)
                 waiting += self._edges.get(each, ())
         return marked
-
-    def _is_old(self, digest: str) -> bool:
-        used = self.store.last_used(digest)
-        return used is not None and self.store.clock.now() - used >= self.grace
-
-    def _is_over(self, digest: str) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            since = datetime.fromtimestamp((self._trashed(digest) / RECORD).stat().st_mtime, UTC)
-            return self.store.clock.now() - since >= self.keep_trash
-        return True
-
-    def _move(self, doomed: list[str], back: list[str], gone: list[str]) -> list[str]:
-        """Move what is to be moved; give those that are somebody else's, and stay."""
-        others = []
-        with self.store.staging() as staging:
-            for each in back:
-                self._restore(each)
-            for number, each in enumerate(gone):
-                with Storing("remove", self._trashed(each)):
-                    self._trashed(each).rename(staging / f"gone.{number}")
-            for number, each in enumerate(doomed):
-                if not self._trash_one(each, staging / f"before.{number}"):
-                    others.append(each)
-        return others
-
-    def _trash_one(self, digest: str, before: Path) -> bool:
-        place, trashed = self.store.place_of(digest), self._trashed(digest)
-        with Storing("move to the trash", place):
-            self.store.sharing.folder(trashed.parent)
-            with contextlib.suppress(FileNotFoundError):
-                # An older one of the same content.
-                trashed.rename(before)
-            # From now on it counts how long it is in the trash.
-            self.store.touch(digest)
-            try:
-                place.rename(trashed)
-            except PermissionError:
-                return False
-            flush(trashed.parent)
-            flush(place.parent)
-        return True
-
-    def _restore(self, digest: str) -> None:
-        place = self.store.place_of(digest)
-        with Storing("restore", place):
-            self.store.sharing.folder(place.parent)
-            self._trashed(digest).rename(place)
-            self.store.touch(digest)
-            flush(place.parent)
-
-    def _trash(self) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
-            return sorted(f"sha256:{each.name}" for each in self._folder.iterdir() if len(each.name) == 64)
-        return []
-
-    def _trashed(self, digest: str) -> Path:
-        return self._folder / digest.rpartition(":")[2]
-
-    @property
-    def _folder(self) -> Path:
-        return self.store.folder / "trash"
-
-    def _size(self, place: Path) -> int:
-        with contextlib.suppress(FileNotFoundError):
-            return sum(each.stat().st_size for each in place.rglob("*") if each.is_file() and not each.is_symlink())
-        return 0

@@ -65,8 +65,8 @@ class ObjectStore:
 
         An object that is there already is kept when it is the same, and replaced when it is not.
         """
-        place = self._place(key)
-        with self._staging() as staging:
+        place = self.place_of(key)
+        with self.staging() as staging:
             fresh = staging / "object"
             with Storing("store the object", place):
                 fresh.mkdir()
@@ -91,12 +91,18 @@ class ObjectStore:
         """Give an object's payload: the very bytes whose digest was compared."""
         return self._whole(key, _payload)
 
+    def every(self) -> Iterator[str]:
+        """Give the keys of all objects, by the names of folders alone."""
+        for shard in sorted(_names(self.folder)):
+            if re.fullmatch(r"[0-9a-f]{2}", shard):
+                yield from (f"sha256:{each}" for each in sorted(_names(self.folder / shard)) if len(each) == 64)
+
     def has(self, keys: Iterable[str]) -> set[str]:
         """Give those of these keys that have an object, by the names of folders alone: no object is opened."""
         shards: dict[Path, set[str]] = {}
         found = set()
         for key in keys:
-            place = self._place(key)
+            place = self.place_of(key)
             if place.parent not in shards:
                 shards[place.parent] = _names(place.parent)
             if place.name in shards[place.parent]:
@@ -105,8 +111,8 @@ class ObjectStore:
 
     def remove(self, key: str) -> None:
         """Remove an object, at once and whole; a key that has none is left alone."""
-        place = self._place(key)
-        with self._staging() as staging, Storing("remove the object", place), contextlib.suppress(FileNotFoundError):
+        place = self.place_of(key)
+        with self.staging() as staging, Storing("remove the object", place), contextlib.suppress(FileNotFoundError):
             place.rename(staging / "removed")
             flush(place.parent)
 
@@ -122,16 +128,25 @@ class ObjectStore:
         """Give how this work failed since it last succeeded; a note that cannot be read is told, and counts as none."""
         return read_failure(self._failure_path(key), key=key)
 
-    def _place(self, key: str) -> Path:
+    def place_of(self, key: str) -> Path:
+        """Give the folder of an object, whether it is there or not."""
         digits = _digits(key)
         return self.folder / digits[:2] / digits
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Give a folder in the store that goes when the block ends."""
+        with contextlib.ExitStack() as undo:
+            with Storing("write to the store", self.folder):
+                staging = undo.enter_context(self._incoming.own(purpose="store"))
+            yield staging
 
     def _failure_path(self, key: str) -> Path:
         digits = _digits(key)
         return self.folder / "failures" / digits[:2] / f"{digits}.json"
 
     def _whole(self, key: str, look: Callable[[Path, str], _Found]) -> _Found | None:
-        place = self._place(key)
+        place = self.place_of(key)
         while (looked_at := _identity(place)) is not None:
             try:
                 return look(place, key)
@@ -174,14 +189,6 @@ class ObjectStore:
                 place.rename(staging / f"displaced.{displaced}")
             displaced += 1
         flush(place.parent)
-
-    @contextlib.contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """Give a folder in the store that goes when the block ends."""
-        with contextlib.ExitStack() as undo:
-            with Storing("write to the store", self.folder):
-                staging = undo.enter_context(self._incoming.own(purpose="store"))
-            yield staging
 
 
 def _seal(fresh: Path, *, key: str, facts: Mapping[str, Json]) -> None:

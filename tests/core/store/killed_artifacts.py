@@ -16,19 +16,21 @@ from sluiceway.core.store.gc import Garbage
 from sluiceway.core.store.links import Links
 from sluiceway.core.store.tags import Tags
 from tests.clocks import SteppedClock
-from tests.core.store.kept import store_in, tree
+from tests.core.store.kept import put_result, results_in, store_in, tree
 from tests.core.store.killed import STEPS, Death
 
 NOW = timedelta()
 
 
 def prepared(own: Path) -> tuple[ArtifactStore, str]:
-    """A store with an old artifact that nothing names, and another in the trash."""
+    """A store with an old artifact that nothing names, and another in the trash; and a result of two that is needed."""
     store = store_in(own, SteppedClock())
     first, second = (store.put(tree(own, name, name)).digest for name in ("first", "second"))
     garbage = Garbage(store=store, grace=NOW)
     garbage.collect([first], do=True)
     assert garbage.in_trash() == [second]
+    needed, *_ = (put_result(results_in(own), text) for text in "ab")
+    results_in(own).want(own, [needed], also=False)
     return store, first
 
 
@@ -55,8 +57,12 @@ def restore(own: Path) -> None:
     garbage.restore(garbage.in_trash()[0])
 
 
+def results(own: Path) -> None:
+    results_in(own).collect(grace=NOW, keep_trash=NOW, do=True)
+
+
 WORK: dict[str, Callable[[Path], None]] = {
-    "put": put, "name": name, "show": show, "collect": collect, "restore": restore,
+    "put": put, "name": name, "show": show, "collect": collect, "restore": restore, "results": results,
 }  # fmt: skip
 
 

@@ -97,6 +97,9 @@ def test_its_own_user_cannot_open_an_artifact_for_writing_nor_add_to_it(public: 
 
 
 def test_a_write_to_the_source_leaves_a_good_copy_in_the_store(store: ArtifactStore, tmp_path: Path) -> None:
+    """Red on: core/store/artifacts.py: `parcel.lay_out(fresh / CONTENT, how)` ->
+    `parcel.lay_out(fresh / CONTENT, Placing.HARDLINK)`.
+    """
     source = tree(tmp_path)
     digest = store.put(source).digest
     (source / "a.txt").write_text("FORGED")

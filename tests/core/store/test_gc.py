@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sluiceway.core.errors import ArtifactUnknown, StorageFailed
 from sluiceway.core.provenance import manifest as manifests
+from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.provenance.ledger import Ledger
 from sluiceway.core.provenance.manifest import Ending, Input, Manifest
 from sluiceway.core.provenance.seal import seal
@@ -29,7 +30,7 @@ from sluiceway.core.store.links import Linking, Links
 from sluiceway.core.store.tags import Tags
 from tests.clocks import SteppedClock
 from tests.conftest import ROOT
-from tests.core.store.kept import store_in, tree
+from tests.core.store.kept import put_result, results_in, store_in, tree
 from tests.core.store.killed import STEPS, Death
 
 DAY = timedelta(days=1)
@@ -63,7 +64,7 @@ def test_without_do_nothing_is_changed(store: ArtifactStore, digest: str, clock:
 def test_what_was_used_lately_stays_and_to_put_it_again_is_use(
     store: ArtifactStore, digest: str, tmp_path: Path, clock: SteppedClock
 ) -> None:
-    """Red on: core/store/gc.py: `>= self.grace` -> `>= timedelta()`."""
+    """Red on: core/store/trash.py: `>= self.grace` -> `>= timedelta()`."""
     for _ in range(3):
         clock.time += 13 * DAY
         assert Garbage(store=store).collect([], do=True).trashed == ()
@@ -95,7 +96,7 @@ def test_what_goes_to_the_trash_can_be_restored_until_it_is_removed(
 def test_what_comes_to_be_named_while_in_the_trash_comes_back(
     store: ArtifactStore, digest: str, clock: SteppedClock
 ) -> None:
-    """Red on: core/store/gc.py: `for each in back:` -> `for each in ():`."""
+    """Red on: core/store/trash.py: `for each in back:` -> `for each in ():`."""
     clock.time += 15 * DAY
     Garbage(store=store).collect([], do=True)
     assert Garbage(store=store).collect([digest], do=True).restored == (digest,)
@@ -103,7 +104,7 @@ def test_what_comes_to_be_named_while_in_the_trash_comes_back(
 
 
 def test_tags_links_and_living_holds_keep_an_artifact(store: ArtifactStore, digest: str, tmp_path: Path) -> None:
-    """Red on: core/store/gc.py: `marked = self._reached(outside | self._named_inside(do=do))` -> `marked = outside`."""
+    """Red on: core/store/gc.py: `self._reached(outside | self._named_inside(do=do))` -> `outside`."""
     now = Garbage(store=store, grace=timedelta(), keep_trash=timedelta())
     Tags(store).tag("best", digest)
     assert now.collect([], do=True).kept == 1
@@ -208,7 +209,9 @@ def test_a_home_that_is_not_there_stops_the_collection(store: ArtifactStore, tmp
 def test_whoever_is_killed_at_any_step_leaves_whole_artifacts_and_the_next_one_goes_on(
     tmp_path: Path, what: str
 ) -> None:
-    """Red on: core/store/gc.py: `place.rename(trashed)` -> `shutil.copytree(place, trashed, symlinks=True)`."""
+    """Red on: core/store/trash.py: `place.rename(trashed)` ->
+    `__import__("shutil").copytree(place, trashed, symlinks=True)`.
+    """
     command = [sys.executable, "-m", "tests.core.store.killed_artifacts", str(tmp_path), what]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -244,6 +247,9 @@ class Interleaved(RuleBasedStateMachine):
         self.store = store_in(self.folder, self.clock)
         self.digests: dict[str, str] = {}
         self.held: dict[str, tuple[object, Hold]] = {}
+        self.results = results_in(self.folder, self.clock)
+        self.needed: dict[str, set[str]] = {"p": set(), "q": set()}
+        self.made: set[str] = set()
         for text in "abcd":
             (self.folder / text).write_text(text)
 
@@ -289,14 +295,44 @@ class Interleaved(RuleBasedStateMachine):
         if os.path.lexists(place):
             Links(self.store).unlink(place) if known else place.unlink()
 
+    @rule(text=contents)
+    def score(self, text: str) -> None:
+        self.made.add(put_result(self.results, text))
+
+    @rule(name=st.sampled_from(["p", "q"]), texts=st.sets(contents), also=st.booleans())
+    def need(self, name: str, texts: set[str], also: bool) -> None:
+        keys = {digest_of_bytes(each.encode()) for each in texts}
+        (self.folder / f"out-{name}").mkdir(exist_ok=True)
+        self.results.want(self.folder / f"out-{name}", keys, also=also)
+        self.needed[name] = keys | (self.needed[name] if also else set())
+
+    @rule(name=st.sampled_from(["p", "q"]))
+    def remove_output(self, name: str) -> None:
+        if (self.folder / f"out-{name}").exists():
+            (self.folder / f"out-{name}").rmdir()
+
+    @rule(text=contents)
+    def restore_result(self, text: str) -> None:
+        key = digest_of_bytes(text.encode())
+        if key in self.results.trash().names() and key not in self.made:
+            self.results.trash().restore(key)
+            self.made.add(key)
+
+    def needed_results(self) -> set[str]:
+        """Those that are there and that an output which is there needs, by what people see."""
+        seen = [keys for name, keys in self.needed.items() if (self.folder / f"out-{name}").exists()]
+        return self.made & set[str]().union(*seen)
+
     @rule(grace=st.sampled_from([0, 0, 14]), kill=st.one_of(st.just(1_000_000), st.integers(0, 150)))
     def collect(self, grace: int, kill: int) -> None:
-        reached = self.reachable()
+        reached, needed = self.reachable(), self.needed_results()
         child = os.fork()
         if child == 0:
             self.collect_until_killed(grace, kill)
         os.waitpid(child, 0)
         assert reached <= {*self.store.every()}
+        self.made = {*self.results.every()}
+        assert needed <= self.made
 
     def collect_until_killed(self, grace: int, kill: int) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -304,6 +340,7 @@ class Interleaved(RuleBasedStateMachine):
         for module, name in STEPS:
             setattr(module, name, death.before(name, getattr(module, name)))
         try:
+            self.results.collect(grace=grace * DAY, keep_trash=grace * DAY, do=True)
             Garbage(store=self.store, grace=grace * DAY, keep_trash=grace * DAY).collect([], do=True)
         finally:
             os._exit(0)
@@ -329,6 +366,8 @@ class Interleaved(RuleBasedStateMachine):
     def every_reachable_digest_is_present_and_intact(self) -> None:
         for each in self.reachable():
             assert self.store.verified(each, full=True) is not None
+        for each in self.needed_results():
+            assert self.results.store.verified(each) is not None
 
 
 TestInterleaved = pytest.mark.slow(Interleaved.TestCase)
