@@ -25,6 +25,9 @@ FILES = {
     "artifacts": "core/store/test_artifacts.py",
     "objects": "core/store/test_faults.py",
     "gc": "core/store/test_gc.py",
+    "wanted": "core/store/test_wanted.py",
+    "collected": "core/registry/test_collected.py",
+    "unwatched": "core/registry/test_unwatched.py",
     "claims": "core/registry/test_claims.py",
     "crash": "core/registry/test_crash.py",
     "records": "core/registry/test_records.py",
@@ -52,6 +55,8 @@ PROMISES = {
         crash: a_run_that_is_killed_at_any_point_is_reconciled_to_done_or_clean
         crash: the_points_at_which_a_run_may_be_killed_are_those_that_are_tested
         runs: a_run_that_is_killed_at_any_step_is_one_job_with_the_right_result
+        reconciled: what_a_launcher_runs_and_many_calls_are_collected_as_well
+        unwatched: calls_that_never_began_are_made_by_whoever_asks_again_and_no_other_is
         zombies: a_flow_run_that_runs_in_name_only_is_ended_when_its_work_is_over""",
     "P2": """
         submit: an_answer_of_sbatch_that_is_lost_makes_no_second_job
@@ -88,7 +93,10 @@ PROMISES = {
         artifacts: what_names_its_own_place_stays_true_for_the_source_is_not_moved""",
     "P14": """
         gc: tags_links_and_living_holds_keep_an_artifact
-        gc: whoever_is_killed_at_any_step_leaves_whole_artifacts_and_the_next_one_goes_on""",
+        gc: whoever_is_killed_at_any_step_leaves_whole_artifacts_and_the_next_one_goes_on
+        wanted: what_an_output_needs_stays_and_the_rest_goes_after_the_time_of_grace
+        wanted: whoever_is_killed_while_results_are_collected_leaves_each_whole
+        collected: what_was_collected_is_forgotten_and_what_came_back_is_known""",
     "P15": """
         reproduce: a_script_without_a_seed_is_different_and_the_first_file_and_byte_are_named
         reproduce: a_deterministic_script_gives_the_same_bytes

@@ -32,12 +32,9 @@ from sluiceway.core.registry.record import Finding, record
 from sluiceway.core.registry.runs import OVER, State, runs_in
 from sluiceway.core.registry.schema import attempts
 from sluiceway.core.registry.schema import claims as claims_table
-from sluiceway.core.runs import asked, peers, run
-from sluiceway.core.runs.array import elements_of
-from sluiceway.core.runs.host import Attempt
+from sluiceway.core.registry.unwatched import unwatched
+from sluiceway.core.runs import peers, run
 from sluiceway.core.runs.listing import every_attempt
-from sluiceway.core.runs.retries import since
-from sluiceway.core.slurm.job import Ending
 from sluiceway.core.store.lock import exclusive
 
 if TYPE_CHECKING:
@@ -45,9 +42,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from sluiceway.core.registry.database import Database
+    from sluiceway.core.registry.unwatched import Over
     from sluiceway.core.runs.folder import AttemptFolder
     from sluiceway.core.runs.host import JobHost
-    from sluiceway.core.runs.request import RunRequest
     from sluiceway.core.runs.run import Runs
     from sluiceway.core.slurm.job import JobId
 
@@ -148,37 +145,20 @@ class Reconciler:
             job = await host.find(folder)
             if job is None:
                 return await self._orphan(finding)
-            request = await asyncio.to_thread(_request_of, folder)
-            is_array = await asyncio.to_thread(lambda: bool(elements_of(folder)))
-            ending = None if request is None or is_array else await self._ending(folder, job, host)
-            if request is None or ending is None:
+            place = finding.attempt.place
+            left = await asyncio.to_thread(unwatched, folder, job, host, place=place)
+            over = None if left is None else await left.end(self.patience / 2)
+            if over is None:
                 return await self._going_on(finding, job)
-            attempt = Attempt(
-                request=request,
-                folder=folder,
-                place=finding.attempt.place,
-                since=await asyncio.to_thread(since, folder),
-            )
-            return await self._collect(attempt, ending, host, finding)
+            return await self._collect(over, finding)
 
-    async def _collect(self, attempt: Attempt, ending: Ending, host: JobHost, finding: Finding) -> Repaired | None:
-        async with leading(attempt.folder.run.key, self.runs.home) as lead:
+    async def _collect(self, over: Over, finding: Finding) -> Repaired | None:
+        async with leading(finding.run.key, self.runs.home) as lead:
             if lead.follows:
                 return None
-            receipt = await run.collect(attempt, ending, runs=self.runs, host=host)
+            receipt = await over.collect(self.runs)
             await peers.settle(lead, receipt)
         return self._repaired(Repair.COLLECTED, finding, what=receipt.why)
-
-    async def _ending(self, folder: AttemptFolder, job: JobId, host: JobHost) -> Ending | None:
-        """Give how a job ended; none where it has not, as far as is known after a while."""
-        try:
-            async with asyncio.timeout(self.patience.total_seconds() / 2):
-                async for seen in host.watch(folder, job):
-                    if isinstance(seen, Ending):
-                        return seen
-        except TimeoutError:
-            return None
-        raise AssertionError("a host tells last how a job ended")
 
     async def _orphan(self, finding: Finding) -> Repaired | None:
         """Leave an intent to whoever asks for the run next: they start it, once. Until then nothing of it runs."""
@@ -262,13 +242,6 @@ class Reconciler:
     def _repaired(self, repair: Repair, finding: Finding, *, what: str = "") -> Repaired:
         key, number = finding.run.key, finding.attempt.number
         return Repaired(repair=repair, key=key, attempt=number, what=what or finding.run.what)
-
-
-def _request_of(folder: AttemptFolder) -> RunRequest | None:
-    """Give what was asked for, if the intent tells all of it; else only whoever asks again can collect it."""
-    intent = run.intent_of(folder)
-    request = None if intent is None else asked.read(intent.get("request") or {})
-    return request if request is not None and request.key == folder.run.key else None
 
 
 def _is_written_to(folder: Path) -> bool:

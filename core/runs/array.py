@@ -145,7 +145,7 @@ class Arrays:
                 await self.heard(LogLine(text=str(error), level="warning"))
                 return answers_in(receipt, n_items, failures)
             endings = await self._endings(staged, job)
-            receipt = await self._collect(staged, job, endings, n_items)
+            receipt = await collect(staged, job, endings, n_items, runs=self.runs, host=self.host)
             failures |= await asyncio.to_thread(failures_of, staged, endings)
             chosen = await self._chosen(staged, endings)
             if chosen is None:
@@ -196,15 +196,19 @@ class Arrays:
         _done(Step.ENDED, attempt, elements=len(endings))
         return endings
 
-    async def _collect(self, attempt: Attempt, job: JobId, endings: Mapping[int, Ending], n_items: int) -> RunReceipt:
-        made = await bring_answers(attempt, endings, self.host)
-        before = await asyncio.to_thread(self.runs.receipt, attempt.folder.run)
-        earlier = await asyncio.to_thread(answers_before, before, attempt)
-        receipt = await asyncio.to_thread(array_receipt, attempt, job, endings, (*earlier, *made), n_items)
-        _done(Step.COLLECTED, attempt, outputs=len(made))
-        await run.seal(await asyncio.to_thread(array_manifest, attempt, receipt), attempt, runs=self.runs)
-        await run.keep(receipt, attempt, runs=self.runs)
-        return receipt
+
+async def collect(
+    attempt: Attempt, job: JobId, endings: Mapping[int, Ending], n_items: int, *, runs: Runs, host: ArrayHost
+) -> RunReceipt:
+    """Bring home what the elements of an attempt made, and write the receipt of all calls."""
+    made = await bring_answers(attempt, endings, host)
+    before = await asyncio.to_thread(runs.receipt, attempt.folder.run)
+    earlier = await asyncio.to_thread(answers_before, before, attempt)
+    receipt = await asyncio.to_thread(array_receipt, attempt, job, endings, (*earlier, *made), n_items)
+    _done(Step.COLLECTED, attempt, outputs=len(made))
+    await run.seal(await asyncio.to_thread(array_manifest, attempt, receipt), attempt, runs=runs)
+    await run.keep(receipt, attempt, runs=runs)
+    return receipt
 
 
 def _done(step: Step, attempt: Attempt, **figures: int) -> None:

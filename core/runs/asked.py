@@ -1,6 +1,7 @@
 """A request as an intent keeps it: so that whoever finds an attempt that nobody waits for can collect it.
 
-What only starting needs is not kept; nor is enough for what a launcher runs, or what has an environment of its own.
+What only starting needs is not kept: how an environment is had, and what travels with a call. A launcher is kept by its
+name and options; one that nobody here knows tells nothing, and its runs are collected by whoever asks for them again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.core.environments.runtime import Runtime
+from sluiceway.core.errors import RequestInvalid
+from sluiceway.core.launch.registry import launcher_named
 from sluiceway.core.provenance.manifest import Container, Git
 from sluiceway.core.runs.declared import OutputType
 from sluiceway.core.runs.request import Content, RunRequest
@@ -16,6 +19,8 @@ from sluiceway.core.runs.script_code import Module, ScriptCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sluiceway.core.launch.launcher import Launcher
 
 _LISTS = ("command", "arguments", "outputs")
 _TABLES = ("environment", "parameters", "modules", "versions", "names")
@@ -31,13 +36,18 @@ def written(request: RunRequest) -> dict[str, Any]:
     fields["container"] = None if request.container is None else request.container.model_dump(mode="json")
     fields["runtime"] = None if request.runtime is None else request.runtime.as_json()
     fields["code"] = None if request.code is None else _code(request.code)
-    is_launched = request.launcher is not None or request.runtime is not None
-    return {**fields, "title": request.title, "launched": is_launched}
+    fields["launcher"] = None if request.launcher is None else _launcher(request.launcher)
+    return {**fields, "title": request.title}
 
 
 def read(fields: Mapping[str, Any]) -> RunRequest | None:
     """Give a request back, as far as collecting needs it; none where that is not enough."""
-    if not fields or fields["launched"]:
+    # Of those from before, what a launcher ran is not kept.
+    if not fields or fields.get("launched"):
+        return None
+    try:
+        launcher = _launcher_of(fields.get("launcher"))
+    except RequestInvalid:
         return None
     code, container, script = fields["code"], fields["container"], fields["script"]
     runtime = fields.get("runtime")
@@ -52,7 +62,16 @@ def read(fields: Mapping[str, Any]) -> RunRequest | None:
         code=None if code is None else _code_of(code),
         runtime=None if runtime is None else Runtime.of_json(runtime),
         title=fields["title"],
+        launcher=launcher,
     )
+
+
+def _launcher(launcher: Launcher) -> dict[str, Any]:
+    return {"name": launcher.name, "options": launcher.model_dump(mode="json", exclude_defaults=True)}
+
+
+def _launcher_of(fields: Mapping[str, Any] | None) -> Launcher | None:
+    return None if fields is None else launcher_named(fields["name"], fields["options"])
 
 
 def _code(code: ScriptCode) -> dict[str, Any]:

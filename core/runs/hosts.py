@@ -79,3 +79,14 @@ async def array_host_at(
             raise PlaceUnusable(place=str(place), reason="Dask runs functions by itself")
         case Cluster():
             yield SlurmArray(await access_to(await find(place.name), runs.clock), wish=wish, throttle=throttle)
+
+
+def for_arrays(host: JobHost) -> ArrayHost | None:
+    """Give the same place as one for arrays that were staged there; none where it runs none."""
+    match host:
+        case LocalArray() | SlurmArray():
+            return host
+        case SlurmJob():
+            return SlurmArray(host.access)
+        case _:
+            return None

@@ -70,6 +70,11 @@ class SlurmJob(JobHost):
         self._transfer = Transfer(access.shell, access.clock)
 
     @property
+    def access(self) -> Access:
+        """The cluster."""
+        return self._access
+
+    @property
     def base(self) -> PurePosixPath:
         """The folder there that holds the folder of runs."""
         return self._access.base

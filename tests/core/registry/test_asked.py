@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sluiceway.core.environments.runtime import Runtime
+from sluiceway.core.launch.registry import launcher_named
 from sluiceway.core.provenance.manifest import Container, Git
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.runs.asked import read, written
@@ -49,6 +51,23 @@ def test_a_command_comes_back_whatever_bytes_are_in_it(text: str) -> None:
     assert back(request) == request
     with_code = replace(request, code=ScriptCode(git=Git(head="a" * 40), untracked=("x",)))
     assert back(with_code) == with_code
+
+
+@pytest.mark.parametrize("options", [{"tasks": 3, "mpi": "pmix"}, {"tasks": 1}])
+def test_what_a_launcher_runs_in_an_environment_comes_back(options: dict[str, Any]) -> None:
+    """Red on: core/runs/asked.py: `launcher=launcher,` -> `launcher=None,`."""
+    runtime = Runtime(
+        name="mine", identity={"kind": "uv", "lock": "sha256:ab"}, git=Git(head="a" * 40), warnings=("w",)
+    )
+    request = RunRequest(command=("echo",), launcher=launcher_named("single", options), runtime=runtime)
+    assert back(request) == request
+    assert back(request).key == request.key
+
+
+def test_what_was_run_by_a_launcher_that_nobody_knows_is_left_to_its_asker() -> None:
+    fields = written(RunRequest(command=("echo",), launcher=launcher_named("dask", {"threads": 2})))
+    assert read({**fields, "launcher": {"name": "another", "options": {}}}) is None
+    assert read({**fields, "launched": True}) is None
 
 
 def test_an_intent_from_before_requests_were_kept_tells_nothing() -> None:

@@ -49,9 +49,7 @@ def test_the_points_at_which_a_run_may_be_killed_are_those_that_are_tested() -> 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_that_is_killed_at_any_point_is_reconciled_to_done_or_clean(url: str, tmp_path: Path) -> None:
-    """Red on: core/registry/reconcile.py: `receipt = await run.collect(attempt, ending, runs=self.runs, host=host)` ->
-    `receipt = await run.collect(attempt, ending, runs=self.runs, host=None)`.
-    """
+    """Red on: core/registry/unwatched.py: `runs=runs, host=self.unwatched.host)` -> `runs=runs, host=None)`."""
     command = [sys.executable, "-m", "tests.core.registry.crash", str(tmp_path)]
     env = {**os.environ, "SLUICEWAY_REGISTRY": url}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

@@ -38,8 +38,8 @@ def folder(user: User, slurm: FakeSlurm) -> Path:
     return user.folder
 
 
-def killed(folder: Path, step: str) -> int:
-    command = [sys.executable, "-m", "tests.wire.slurm.killed", str(folder), step]
+def killed(folder: Path, step: str, work: str = "script") -> int:
+    command = [sys.executable, "-m", "tests.wire.slurm.killed", str(folder), step, work]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

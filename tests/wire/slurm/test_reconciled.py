@@ -14,7 +14,7 @@ from sluiceway.core.runs import place
 from sluiceway.core.runs.hosts import host_at, runs_here
 from tests.conftest import User
 from tests.fake_slurm.slurm import FakeSlurm
-from tests.wire.slurm.killed import LOST
+from tests.wire.slurm.killed import LOST, WORK
 from tests.wire.slurm.test_killed import folder, killed
 
 __all__ = ["folder"]
@@ -36,6 +36,7 @@ async def states() -> list[str]:
 async def test_a_job_that_nobody_waits_for_is_found_and_collected_once(
     folder: Path, step: str, slurm: FakeSlurm, user: User
 ) -> None:
+    """Red on: core/registry/unwatched.py: `runs=runs, host=self.unwatched.host)` -> `runs=runs, host=None)`."""
     assert killed(folder, step) == -signal.SIGKILL
     assert await mended() == [Repair.COLLECTED]
     assert (await states(), await mended()) == (["succeeded"], [])
@@ -43,7 +44,22 @@ async def test_a_job_that_nobody_waits_for_is_found_and_collected_once(
     assert (folder / "count").read_text() == "started\n"
 
 
+@pytest.mark.parametrize("work", ["launcher", "calls"])
+async def test_what_a_launcher_runs_and_many_calls_are_collected_as_well(
+    folder: Path, work: str, slurm: FakeSlurm
+) -> None:
+    """Red on: core/runs/hosts.py: `return SlurmArray(host.access)` -> `return None`."""
+    assert killed(folder, "job submitted", work) == -signal.SIGKILL
+    while Repair.COLLECTED not in (done := await mended()):
+        assert {*done} <= {Repair.FOUND}
+    assert (await states(), await mended()) == (["succeeded"], [])
+    n_jobs, count = len(slurm.jobs), (folder / "count").read_text()
+    assert await WORK[work](folder)
+    assert (len(slurm.jobs), (folder / "count").read_text()) == (n_jobs, count)
+
+
 async def test_an_intent_without_a_job_starts_none(folder: Path, slurm: FakeSlurm) -> None:
+    """Red on: core/registry/reconcile.py: `if await self._state(finding) is State.LOST:` -> `if False:`."""
     assert killed(folder, "attempt intended") == -signal.SIGKILL
     assert Repair.ORPHANED in await mended()
     assert (await states(), await mended()) == (["lost"], [])
