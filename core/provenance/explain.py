@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.core.errors import ManifestBroken, TreeUnreadable
@@ -12,11 +13,10 @@ from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import canonical_json
 from sluiceway.core.provenance.places import Places
 from sluiceway.core.provenance.software import file_of
-from sluiceway.core.provenance.verify import place_of_input, version_at
+from sluiceway.core.provenance.verify import folder_of_manifest, place_seen, version_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from pydantic import JsonValue
 
@@ -56,7 +56,8 @@ class Now:
 
     cache: Cache | None = None
     _places: Places = field(default_factory=Places)
-    _there: dict[Path, bool] = field(default_factory=dict)
+    _folder: tuple[Path, str] | None = None
+    _there: dict[str, Path | None] = field(default_factory=dict)
     _inputs: dict[Path, str | None] = field(default_factory=dict)
     _modules: dict[str, str | None] = field(default_factory=dict)
     _versions: dict[str, str | None] = field(default_factory=dict)
@@ -83,10 +84,13 @@ class Now:
         """Give where an input lies that can be seen from here."""
         if recorded.path is None or recorded.digest is None:
             return None
-        path = place_of_input(output, recorded.path, self._places)
-        if path not in self._there:
-            self._there[path] = path.exists()
-        return path if self._there[path] else None
+        if self._folder is None or self._folder[0] is not output:
+            self._folder = output, folder_of_manifest(output, self._places)
+        place = place_seen(recorded.path, self._folder[1])
+        if place not in self._there:
+            path = Path(place)
+            self._there[place] = path if path.exists() else None
+        return self._there[place]
 
     def _input(self, recorded: Input, output: Path) -> Input:
         path = self._place(recorded, output)

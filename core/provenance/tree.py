@@ -127,7 +127,7 @@ def digest_of_tree(path: Path, looking: Looking | None = None) -> str:
     looking = looking or Looking()
     known = None
     if looking.cache is not None and not looking.full and not looking.plain:
-        known = _known(_real(os.fsencode(path)), looking.cache, looking.leave_out)
+        known = _known(os.fsencode(path), looking.cache, looking.leave_out)
     return known or listing(path, looking)[0].digest
 
 
@@ -180,7 +180,11 @@ def digest_of_folder(children: Mapping[bytes, tuple[Kind, str]]) -> str:
 def _known(root: bytes, cache: Cache, leave_out: frozenset[bytes]) -> str | None:
     """Give the digest of a tree of which every file is known; none where something has to be read, or is odd."""
     try:
-        found = _known_here(root, os.lstat(root), cache, leave_out, depth=0)
+        status = os.lstat(root)
+        if stat.S_ISLNK(status.st_mode):
+            root = _real(root)
+            status = os.lstat(root)
+        found = _known_here(root, status, cache, leave_out, depth=0)
     except OSError:
         return None
     return None if found is None else found[1]

@@ -128,9 +128,6 @@ class Verifier:
         """Give what is wrong with an output's content."""
         if manifest.data_version is None and manifest.outputs is None:
             return []
-        if not output.exists():
-            said = "is not there"
-            return [_finding(Flaw.MISSING_DATA, output, output, manifest.data_version, None, said)]
         try:
             fast = self.depth is Depth.FAST
             if fast and not self._data(output, manifest, full=False):
@@ -138,6 +135,9 @@ class Verifier:
             # What is remembered of a file is never held against it: before that, it is read.
             return self._data(output, manifest, full=True)
         except TreeUnreadable as error:
+            if not output.exists():
+                said = "is not there"
+                return [_finding(Flaw.MISSING_DATA, output, output, manifest.data_version, None, said)]
             said = f"cannot be read: {error.reason}"
             return [_finding(Flaw.UNREADABLE_DATA, output, error.path, manifest.data_version, None, said)]
 
@@ -219,12 +219,19 @@ def version_at(path: Path, cache: Cache | None, *, full: bool = False) -> str:
     return content_at(path, cache, full=full)
 
 
-def place_of_input(output: Path, path: str, places: Places | None = None) -> Path:
+def place_of_input(output: Path, path: str) -> Path:
     """Give where an input lies, which a manifest names as seen from its own folder."""
-    places = places or Places()
-    # From where the folder really is: a `..` behind a link leads elsewhere.
-    folder = places.of(output) if output.is_dir() else places.of_folder(output)
-    return Path(os.path.normpath(path if path.startswith("/") else f"{folder.rstrip('/')}/{path}"))
+    return Path(place_seen(path, folder_of_manifest(output, Places())))
+
+
+def folder_of_manifest(output: Path, places: Places) -> str:
+    """Give the folder that an output's manifest lies in, without links."""
+    return places.of(output) if output.is_dir() else places.of_folder(output)
+
+
+def place_seen(path: str, folder: str) -> str:
+    """Give where a path leads that is seen from a folder, which has no links: a `..` behind one leads elsewhere."""
+    return os.path.normpath(path if path.startswith("/") else f"{folder.rstrip('/')}/{path}")
 
 
 def _root(output: Path, manifest: Manifest) -> Path:
