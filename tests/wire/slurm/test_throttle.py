@@ -40,15 +40,19 @@ def alive(slurm: FakeSlurm) -> list[dict[str, Any]]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def test_no_more_jobs_are_in_flight_than_may_be(slurm: FakeSlurm, submit: Submit) -> None:
+    # Until there are as many as may be, none goes.
+    slurm.set_starts(on=False)
     processes = [submit(f"{number}a", f"{number}b", most=2) for number in range(3)]
-    most = 0
+    until(lambda: len(alive(slurm)) >= 2)
+    most = len(alive(slurm))
+    slurm.set_starts(on=True)
     while any(each.poll() is None for each in processes):
         most = max(most, len(alive(slurm)))
         time.sleep(0.02)

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from sluiceway.core.slurm.cluster import Cluster
-from sluiceway.core.slurm.job import Array, Dependency, DependencyKind, EndingKind, JobState
+from sluiceway.core.slurm.job import Array, Dependency, DependencyKind, EndingKind, JobSpec, JobState
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.core.slurm.verdict import Deadlines
 from sluiceway.core.slurm.watched import Ended, StateSeen
@@ -52,18 +52,20 @@ async def test_a_what_the_node_wrote_counts_where_slurm_has_forgotten(
 
 
 async def test_b_a_failed_job_that_the_queue_still_knows_ends_at_once(
-    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, clock: FastClock
+    cluster: Cluster, order: Order, slurm: FakeSlurm, line: Line
 ) -> None:
     """Red on: core/slurm/verdict.py: `outcome_of_failure: timedelta = timedelta(seconds=3)`
     -> `outcome_of_failure: timedelta = timedelta(minutes=5)`.
     """
+    # So slow that a busy machine's own pauses are no minute of it.
+    clock = FastClock(factor=5)
     slurm.set_accounting("none")
     spec = order(LONG)
     job = await cluster.submit(spec, FILES)
     slurm.wait(job, "RUNNING")
     slurm.finish(job, "FAILED", status=7 << 8)
     began = clock.now()
-    ended = await ending(watcher, spec, job)
+    ended = await ending(Watcher(line, clock), spec, job)
     assert (ended.kind, ended.exit_code) == (EndingKind.FAILED, 7)
     assert clock.now() - began < timedelta(seconds=60)
 
@@ -101,15 +103,16 @@ async def test_d_a_cut_line_neither_ends_nor_cancels_a_job(
     assert slurm.asked("scancel") == []
 
 
+@pytest.mark.parametrize("state", ["COMPLETING", pytest.param("SUSPENDED", marks=pytest.mark.nightly)])
 async def test_e_a_completing_job_has_not_completed(
-    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
+    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, state: str
 ) -> None:
     """Red on: core/slurm/job.py: `_FINAL = frozenset( {` -> `_FINAL = frozenset( { JobState.COMPLETING,`."""
     slurm.freeze_accounting()
     spec = order(LONG)
     job = await cluster.submit(spec, FILES)
     slurm.wait(job, "RUNNING")
-    slurm.set_state(job, "COMPLETING")
+    slurm.set_state(job, state)
     watching = asyncio.create_task(ending(watcher, spec, job))
     await asyncio.sleep(3)
     assert not watching.done()
@@ -222,7 +225,7 @@ async def test_h_what_slurm_ended_is_told_by_its_cause(
 
 
 async def test_accounting_that_lags_ends_no_job_wrongly(
-    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
+    cluster: Cluster, line: Line, order: Order, slurm: FakeSlurm
 ) -> None:
     """Red on: core/slurm/verdict.py: `absence: timedelta = timedelta(seconds=90)`
     -> `absence: timedelta = timedelta()`.
@@ -233,9 +236,10 @@ async def test_accounting_that_lags_ends_no_job_wrongly(
     slurm.freeze_accounting()
     slurm.finish(job, "FAILED", status=9 << 8)
     slurm.forget(job)
-    watching = asyncio.create_task(ending(watcher, spec, job))
-    # Thirty seconds at the fast clock's pace.
-    await asyncio.sleep(1)
+    # So slow that a busy machine's own pauses are not the minute that is left when accounting knows.
+    watching = asyncio.create_task(ending(Watcher(line, FastClock(factor=10)), spec, job))
+    # Thirty seconds at that clock's pace.
+    await asyncio.sleep(3)
     assert not watching.done()
     slurm.thaw_accounting()
     assert (await watching).exit_code == 9
@@ -312,10 +316,10 @@ async def test_a_damaged_outcome_file_counts_for_nothing(
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
-        (LONG, EndingKind.CANCELLED),
-        ("trap 'exit 3' TERM; while :; do sleep 0.05; done", EndingKind.CANCELLED),
+        (f"echo ready; {LONG}", EndingKind.CANCELLED),
+        ("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done", EndingKind.CANCELLED),
         # The work said that it ended well, and Slurm that it was cancelled: that is for a person to look at.
-        ("trap 'exit 0' TERM; while :; do sleep 0.05; done", EndingKind.CONTRADICTORY),
+        ("trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done", EndingKind.CONTRADICTORY),
     ],
 )
 async def test_a_job_that_somebody_else_cancels_is_cancelled(
@@ -326,11 +330,17 @@ async def test_a_job_that_somebody_else_cancels_is_cancelled(
     """
     spec = order(script)
     job = await cluster.submit(spec, FILES)
-    slurm.wait(job, "RUNNING")
-    await asyncio.sleep(0.3)
+    await until_ready(spec)
     await Cluster(Line(), FastClock()).cancel(job)
     assert (await ending(watcher, spec, job)).kind is kind
     assert len(slurm.jobs) == 1
+
+
+async def until_ready(spec: JobSpec) -> None:
+    """Wait until a job's work has said that it is ready."""
+    async with asyncio.timeout(60):
+        while not Path(spec.stdout).exists() or Path(spec.stdout).read_text() != "ready\n":
+            await asyncio.sleep(0.02)
 
 
 async def test_a_job_whose_dependency_failed_ends(
@@ -348,8 +358,9 @@ async def test_the_signal_before_the_limit_reaches_the_work(
 ) -> None:
     spec = order(
         "trap 'echo saved; exit 75' USR1; while :; do sleep 0.05; done",
-        resources=Resources(time="3s"),
-        signal_lead=timedelta(seconds=2),
+        resources=Resources(time="8s"),
+        # The work has half of the time to set its trap.
+        signal_lead=timedelta(seconds=4),
     )
     ended = await ending(watcher, spec, await cluster.submit(spec, FILES))
     assert (ended.kind, ended.exit_code) == (EndingKind.FAILED, 75)
