@@ -44,6 +44,7 @@ def test_x_publishing_changes_no_result_and_joins_nothing_twice(scenery: Scenery
 
 
 def test_x_curves_by_sex_are_published_every_time_by_either_coding_of_x(wish: Wish) -> None:
+    """Red on: core/publish/review.py: `usable(tables.by_sex)` -> `usable(tables.by_sex.head(0))`."""
     made = published(wish())["prs-percentiles"]
     sexed = pl.read_parquet(made.folder / "data/demo_distributions_by_sex.parquet")
     main = pl.read_parquet(made.folder / "data/demo_distributions.parquet")
@@ -66,6 +67,7 @@ def test_x_men_differ_between_the_codings_where_a_score_depends_on_x(wish: Wish)
 
 @pytest.mark.parametrize("build", ["GRCh37", "GRCh38", "GRCh36", "NR"])
 def test_y_links_lead_to_the_build_that_is_published_whatever_the_authors_was(build: str) -> None:
+    """Red on: core/publish/catalogue.py: `own.alias("ftp_link_ebi")` -> `link.alias("ftp_link_ebi")`."""
     own = "https://ftp.ebi.ac.uk/PGS000001.txt.gz"
     scores = pl.DataFrame({"pgs_id": ["PGS000001", "PGS000002"], "genome_build": [build] * 2, "ftp_link": [own] * 2})
     linked = with_links(scores, {"PGS000001": "data/scores/PGS000001_hmPOS_GRCh38.parquet"}, "https://hub/main/")
@@ -90,6 +92,8 @@ def test_z_populations_are_the_panels_own_however_many_and_however_large(scenery
 
 
 def test_z_the_best_performance_has_no_bonus_for_europeans() -> None:
+    """Red on: core/catalog/metadata.py: `LARGEST: Final = BestBy()` ->
+    `LARGEST: Final = BestBy(prefer="european", bonus=1_000_000)`."""
     performance = pl.DataFrame(
         {
             "ppm_id": ["PPM1", "PPM2"], "pgs_id": ["PGS1"] * 2, "n_individuals": [100, 200],
@@ -101,6 +105,7 @@ def test_z_the_best_performance_has_no_bonus_for_europeans() -> None:
 
 
 def test_aa_every_release_has_all_tables_of_a_panel_so_that_none_is_older_than_another(wish: Wish) -> None:
+    """Red on: core/publish/review.py: `usable(tables.by_sex)` -> `tables.by_sex.drop("zero_variance")`."""
     published(wish())
     second = published(wish(rules=Rules(match_rate=0.99)))["prs-percentiles"]
     main = set(pl.read_parquet(second.folder / "data/demo_distributions.parquet")["pgs_id"])

@@ -101,6 +101,7 @@ def table_of(site: Site, pgs_id: str) -> Path:
 
 
 def test_the_first_refresh_brings_and_scores_everything_and_the_second_does_nothing(site: Site) -> None:
+    """Red on: core/runs/refresh.py: `n_cached=max(total` -> `n_cached=min(0, total`."""
     first = site.run()
     assert (first.planned, first.brought, first.scored) == ({"new": 6}, 6, 6)
     assert (first.n_total, first.n_failed, first.n_cached, first.coverage) == (6, 0, 0, 1)
@@ -115,6 +116,7 @@ def test_the_first_refresh_brings_and_scores_everything_and_the_second_does_noth
 
 
 def test_a_revised_file_is_the_only_one_that_is_brought(refreshed: Site, invented: Invented) -> None:
+    """Red on: core/catalog/backlog.py: `return _other_md5(kept.md5, upstream.md5)` -> `return None`."""
     refreshed.upstream.revise(FIRST, invented.content("PGS900031"))
     assert refreshed.why(FIRST).startswith("md5 ")
     done = refreshed.run()
@@ -146,6 +148,7 @@ def test_scores_whose_headers_bear_one_name_are_those_of_the_catalogue(
 def test_one_added_and_one_withdrawn_at_once_is_seen_though_the_count_stays(
     refreshed: Site, invented: Invented
 ) -> None:
+    """Red on: core/runs/refresh_plan.py: `else tuple(sorted(account.scores.keys() -` -> `else tuple(sorted(set() -`."""
     refreshed.upstream.withdraw(FIRST)
     refreshed.upstream.add("PGS900031", invented.served("PGS900031"))
     done = refreshed.run()
@@ -163,6 +166,7 @@ def test_a_withdrawn_score_leaves_the_tables_though_nothing_is_scored(refreshed:
 
 @pytest.mark.parametrize("pgs_id", [FIRST, SECOND])
 def test_a_gap_of_the_same_size_as_before_is_seen(refreshed: Site, pgs_id: str) -> None:
+    """Red on: core/catalog/backlog.py: `return State.MISSING, f"its result` -> `return State.CURRENT, f"its result`."""
     for gone in (SECOND, pgs_id):
         shutil.rmtree(result_of(refreshed, gone).parent)
         assert refreshed.states()[gone] == "missing"
@@ -205,6 +209,7 @@ def test_a_download_that_breaks_leaves_the_others_and_is_tried_again(site: Site)
 
 
 def test_a_score_that_fails_is_given_up_when_its_tries_are_spent_over_restarts(site: Site) -> None:
+    """Red on: core/runs/refresh_fetch.py: `return self._failures.failure(self._key(upstream))` -> `return None`."""
     site.upstream.serve_garbage(file_name(FIRST), times=100)
     seen = []
     for _ in range(4):
@@ -227,6 +232,7 @@ def test_a_revised_file_has_all_its_tries_again(site: Site, invented: Invented) 
 
 
 def test_what_cannot_be_scored_is_a_row_with_its_reason_and_keeps_nothing_open(site: Site, invented: Invented) -> None:
+    """Red on: core/catalog/backlog.py: `if failure.permanent:` -> `if False:`."""
     site.upstream.add("PGS900090", invented.served("PGS900090"))
     site.upstream.add("PGS900099", invented.served("PGS900099", of="PGS900001"))
     site.upstream.scores["PGS900099"].files.clear()
@@ -248,6 +254,7 @@ def test_a_catalogue_that_gives_no_file_at_all_costs_no_score_a_try(invented: In
 
 
 def test_another_panel_makes_every_score_stale(invented: Invented, site: Site) -> None:
+    """Red on: core/genetics/results.py: `"panel": panel},` -> `"panel": ""},`."""
     own = Invented.made(site.home.parent / "own", variants=2_000)
     site.panel = own.panel
     site.run()
@@ -265,6 +272,7 @@ def test_another_policy_makes_scores_stale_and_going_back_finds_them_current(ref
 
 
 def test_other_code_makes_every_score_stale(refreshed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red on: core/genetics/results.py: `modules=software.modules,` -> `modules={},`."""
     now = results.scoring_software()
     module = "sluiceway.core.genetics.match"
     later = Software(modules={**now.modules, module: "sha256:0"}, environment=now.environment)
@@ -318,6 +326,7 @@ def test_only_some_scores_can_be_refreshed(site: Site) -> None:
 
 
 def test_a_second_refresh_at_the_same_time_is_refused_and_told_who_is_at_work(site: Site) -> None:
+    """Red on: core/runs/refresh.py: `lock.__enter__()` -> `pass`."""
     with site.refresh().alone(), pytest.raises(RefreshRunning, match=r"process \d+ on .* \(refresh into "):
         site.run()
     assert not site.out.exists()
