@@ -9,6 +9,7 @@ them.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 async def cancel_calls(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001 - Prefect's names
     """End the jobs of the functions that a flow run, or a flow run inside of it, has called and waits for."""
     runs = runs_here()
-    for each in [flow_run.id, *await _inside(flow_run.id)]:
-        for name in callers.waited_for(runs, str(each)):
-            await _cancel(runs, name)
-        callers.forget(runs, str(each))
+    failures = await _end_calls(runs, str(flow_run.id))
+    for each in await _inside(flow_run.id):
+        failures += await _end_calls(runs, str(each))
+    if failures:
+        raise failures[0]
 
 
 def this_flow_run() -> str | None:
@@ -44,6 +46,16 @@ def this_flow_run() -> str | None:
     if task is not None and task.task_run.flow_run_id is not None:
         return str(task.task_run.flow_run_id)
     return None if flow is None or flow.flow_run is None else str(flow.flow_run.id)
+
+
+async def _end_calls(runs: Runs, flow_run: str) -> list[BaseException]:
+    """End all jobs that a flow run waits for, at once, and say why some could not be; its notes stay then."""
+    names = callers.waited_for(runs, flow_run)
+    ended = await asyncio.gather(*(_cancel(runs, name) for name in names), return_exceptions=True)
+    failures = [each for each in ended if each is not None]
+    if not failures:
+        callers.forget(runs, flow_run)
+    return failures
 
 
 async def _inside(flow_run: UUID) -> list[UUID]:

@@ -79,7 +79,8 @@ def test_a_named_mutation_is_of_code_that_stands_there_once(mutation: Mutation) 
 def test_a_fault_test_is_red_on_its_mutation(mutation: Mutation, tmp_path: Path) -> None:
     for name in COPIED:
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", "prefect.yaml"):
+        shutil.copy2(ROOT / name, tmp_path)
     mutated = tmp_path / mutation.file
     new = " ".join(mutation.new.split())
     mutated.write_text(mutation.pattern.sub(lambda _: new, mutated.read_text()))

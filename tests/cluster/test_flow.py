@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -30,6 +31,8 @@ from sluiceway.flows.run_script import cancel_its_job, run_script
 from sluiceway.tasks.slurm import slurm_task
 from sluiceway.tasks.slurm_cancel import cancel_calls
 from tests.cluster.test_runs import There, there
+from tests.cluster.test_tried_again import GREEDY
+from tests.engine.test_run_script import artifacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,8 +71,13 @@ async def test_the_tasks_run_a_script_on_a_cluster_that_is_a_block(there: There)
     assert request.script is not None
     out = there.folder / "out"
     wish = Resources(cpus=2)
-    receipt = await run_script(request.script.path, on="west-block", resources=wish, outputs=["made"], out=out)
-    assert (receipt.place, (out / "made").read_text()) == ("west-block", "2\n")
+    asked: dict[str, Any] = {"on": "west-block", "resources": wish, "outputs": ["made"], "out": out}
+    state = await run_script(request.script.path, **asked, return_state=True)
+    assert ((await state.aresult()).place, (out / "made").read_text()) == ("west-block", "2\n")
+    assert state.state_details.flow_run_id is not None
+    shown = json.loads((await artifacts(state.state_details.flow_run_id))["run-usage"])
+    used = {each["what"]: each["used"] for each in shown}
+    assert (used["cpus"], used["gpus"], "cpu efficiency" in used, "memory efficiency" in used) == (2, 0, True, True)
 
 
 async def test_a_flow_run_that_is_cancelled_cancels_its_job(there: There) -> None:
@@ -107,7 +115,7 @@ async def test_the_job_outlives_the_flows_process_and_the_next_flow_joins_it(
 
 
 async def test_a_flow_tries_again_what_lacked_memory(there: There) -> None:
-    request = there.request("python3 -c 'x = bytearray(300 << 20); import time; time.sleep(3)'; echo done")
+    request = there.request(GREEDY)
     assert request.script is not None
     wish = Resources(memory="200M")
     receipt = await run_script(request.script.path, on="west", resources=wish, retries=2, out=there.folder / "out")
@@ -128,7 +136,7 @@ def waiting(mark: str) -> list[str]:
 
 
 async def test_a_flow_run_that_is_cancelled_cancels_the_jobs_of_its_functions(there: There) -> None:
-    """Red on: tasks/slurm_cancel.py: `for name in callers.waited_for(runs, str(each)):` -> `for name in ():`."""
+    """Red on: tasks/slurm_cancel.py: `names = callers.waited_for(runs, flow_run)` -> `names: list[str] = []`."""
     running = asyncio.ensure_future(asyncio.to_thread(waiting, secrets.token_hex(8)))
     tokens = await submitted(2)
     (note,) = (runs_here().home / "callers").iterdir()

@@ -33,6 +33,11 @@ trap 'echo "$n" >"$far"; echo "saved $n"; exit 75' USR1
 while [ "$n" != "$last" ]; do sleep 0.2 & wait $!; n=$((n + 1)); done
 echo "counted to $n"
 """
+# Slurm looks once a second what a job has taken: the first attempt waits until it has.
+GREEDY = """\
+python3 -c 'import os, time; held = bytearray(300 << 20); time.sleep(90 * ("/a1/" in os.getcwd()))'
+echo done
+"""
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ async def tried(there: There, request: RunRequest, **wish: Any) -> RunReceipt:
 async def job_of(request: RunRequest, attempt: int = 1) -> str:
     """The id of the job of an attempt, once it is submitted."""
     runs = runs_here()
-    async with asyncio.timeout(30), host_at(PLACE, runs) as host:
+    async with asyncio.timeout(90), host_at(PLACE, runs) as host:
         folder = runs.folder(request.key).attempt(attempt)
         while not Path(folder.job).exists():
             await asyncio.sleep(0.05)
@@ -62,7 +67,7 @@ async def job_of(request: RunRequest, attempt: int = 1) -> str:
 
 
 async def test_a_job_over_its_memory_succeeds_at_the_second_attempt_with_more(there: There) -> None:
-    request = there.request("python3 -c 'x = bytearray(300 << 20); import time; time.sleep(3)'; echo done")
+    request = there.request(GREEDY)
     receipt = await tried(there, request, memory="200M")
     assert (receipt.attempt, receipt.retry) == (2, "attempt 1 ended: out of memory; again, memory 400M"), receipt.why
     assert receipt.ending is EndingKind.SUCCEEDED
@@ -121,7 +126,8 @@ async def test_a_job_that_waits_too_long_is_given_up_and_one_that_runs_is_not(th
     waiting = there.request("true")
     receipt = await tried(there, waiting, queue_limit="3s", nodes=50)
     assert (receipt.ending, "it had waited in the queue" in receipt.why) == (EndingKind.CANCELLED, True), receipt.why
-    receipt = await tried(there, there.request("sleep 6; echo done"), queue_limit="3s")
+    # So long that a busy machine has begun it.
+    receipt = await tried(there, there.request("sleep 9; echo done"), queue_limit="6s")
     assert receipt.succeeded
 
 

@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow, unmapped
 from prefect.cache_policies import INPUTS
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled
 
@@ -19,6 +21,7 @@ from sluiceway.core.runs.hosts import runs_here
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.slurm import SlurmTask, slurm_task
 from sluiceway.tasks.slurm_cancel import cancel_calls
+from tests.conftest import User
 from tests.core.runs import called
 from tests.core.runs.called import Odd, Point
 from tests.core.runs.here import until
@@ -239,6 +242,29 @@ async def test_a_flow_run_that_is_cancelled_ends_the_jobs_of_its_functions(tmp_p
     assert not note.exists()
 
 
+@flow(on_cancellation=[cancel_calls])
+def waiting_for_one(folder: str) -> str:
+    future: Any = on_and_on.submit(folder, 4)
+    return str(future.result(raise_on_failure=False))
+
+
+async def test_a_call_whose_place_is_gone_keeps_no_other_from_being_ended(tmp_path: Path, user: User) -> None:
+    """Red on: tasks/slurm_cancel.py: `, return_exceptions=True)` -> `)`."""
+    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
+    running = asyncio.ensure_future(asyncio.to_thread(waiting_for_one, str(tmp_path)))
+    await until(tmp_path / "on-4")
+    (note,) = (runs_here().home / "callers").iterdir()
+    lost = runs_here().folder(f"sha256:{'0' * 64}").attempt(1)
+    Path(lost.path).mkdir(parents=True)
+    Path(lost.intent).write_text('{"place": "gone"}')
+    (note / lost.run.name).touch()
+    async with asyncio.timeout(30):
+        with pytest.raises(PlaceUnusable, match="gone"):
+            await cancel_calls(waiting_for_one, FlowRun(id=UUID(note.name), flow_id=uuid4()), Cancelled())
+        assert "cancelled" in await running
+    assert [each.name for each in note.iterdir()] == [lost.run.name]
+
+
 async def test_a_call_that_came_back_leaves_no_note(tmp_path: Path) -> None:
     @flow
     def measure() -> list[int]:
@@ -246,3 +272,19 @@ async def test_a_call_that_came_back_leaves_no_note(tmp_path: Path) -> None:
 
     assert await asyncio.to_thread(measure) == [10, 20]
     assert list((runs_here().home / "callers").glob("*")) == []
+
+
+def test_a_call_and_a_map_show_on_their_pages_what_they_have_made(user: User) -> None:
+    @flow
+    def calling() -> None:
+        shifted(Point(11))
+        assert [each.result() for each in counted.map(unmapped(str(user.folder / "count")), [1, 2])] == [10, 20]
+
+    state: State[Any] = calling(return_state=True)
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        pages = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["provenance"])), flow_run_filter=only
+        )
+    assert len({each.task_run_id for each in pages} - {None}) == len(pages) == 2
+    assert all("| ended | `ok` |" in str(each.data) for each in pages)
