@@ -53,6 +53,7 @@ class LoginNode:
     commands: list[str] = field(default_factory=list)
     port: int = 0
     _server: asyncssh.SSHAcceptor | None = None
+    _at_work: set[asyncio.Task[None]] = field(default_factory=set)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -110,6 +111,9 @@ class LoginNode:
             self.cut()
             await self._server.wait_closed()
             self._server = None
+        # What a command has started is gone, and waited for, before the loop is.
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=30)
 
     def cut(self) -> None:
         """Cut every connection, as a network does: without a word."""
@@ -120,6 +124,10 @@ class LoginNode:
     async def handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command or ""
         self.commands.append(command)
+        task = asyncio.current_task()
+        if task is not None:
+            self._at_work.add(task)
+            task.add_done_callback(self._at_work.discard)
         if self.faults.take("cut_before"):
             self.cut()
             return

@@ -157,7 +157,7 @@ async def test_a_wrong_code_is_an_authentication_failure(login_node: LoginNode) 
         asked.append(challenge)
         return ["000000"] * len(challenge.prompts)
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(40):
         error = await refused(dataclasses.replace(login_node.login, answer=answer))
     assert isinstance(error, AuthenticationFailed)
     assert len(asked) == 3
@@ -370,11 +370,11 @@ async def test_waiting_for_a_free_channel_counts_as_time(login_node: LoginNode) 
     `time_limit(timeout, machine=self.machine, attempted=attempted), self._process` -> `self._process`.
     """
     shell = SshShell(login_node.login, channels=1)
-    busy = asyncio.create_task(shell.run(Command.of("sleep", "3")))
+    busy = asyncio.create_task(shell.run(Command.of("sleep", "60")))
     while not login_node.commands:
         await asyncio.sleep(0.01)
     with pytest.raises(CommandTimedOut):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await shell.run(HELLO, timeout=timedelta(seconds=0.2))
     busy.cancel()
     await shell.close()

@@ -37,7 +37,7 @@ async def tried(there: There, request: RunRequest, retries: Retries | None = Non
 
 async def until_began(there: There, slurm: FakeSlurm, number: int = 1) -> int:
     """Wait until so many jobs have been, and the last one says that it began; give its id."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(slurm.jobs) < number or slurm.jobs[-1]["pid"] is None:
             await asyncio.sleep(0.02)
         job: int = slurm.jobs[-1]["number"]
@@ -109,10 +109,11 @@ async def test_one_that_was_warned_and_gave_up_goes_on_from_its_checkpoint(there
         """trap 'echo half >"$SLUICEWAY_CHECKPOINT/far"; exit 75' USR1\n"""
         "echo began; while :; do sleep 0.05; done\n"
     )
-    receipt = await tried(there, there.request(text), time="3s", warning="2s")
+    # The work has half of the time to set its trap.
+    receipt = await tried(there, there.request(text), time="8s", warning="4s")
     assert (receipt.succeeded, receipt.attempt, receipt.stdout.read_text()) == (True, 2, "half\n")
     assert "going on from its checkpoint" in (receipt.retry or "")
-    assert '"--signal=B:USR1@2"' in batch_script(there, receipt)
+    assert '"--signal=B:USR1@4"' in batch_script(there, receipt)
 
 
 async def test_an_error_of_the_payload_is_not_tried_again(there: There) -> None:
