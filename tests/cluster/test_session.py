@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pytest
 
 from sluiceway.core.errors import SessionLost, SlurmRefused
 from sluiceway.core.remote.clock import SystemClock
-from sluiceway.core.remote.shell import Command
+from sluiceway.core.remote.shell import Command, Completed
 from sluiceway.core.slurm.cluster import Cluster
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.core.slurm.session import Session
@@ -22,6 +22,7 @@ from sluiceway.core.slurm.session import Session
 if TYPE_CHECKING:
     from sluiceway.core.remote.ssh import SshShell
 
+MEETS = 'cd -- "$0" && touch "met-$1" && until [ "$(ls -d met-? | wc -l)" = 4 ]; do sleep 0.1; done'
 WISH = Resources(cpus=2, memory="500M", time="5m")
 
 
@@ -40,6 +41,19 @@ async def make(shell: SshShell, folder: PurePosixPath) -> AsyncIterator[Any]:
         await each.close()
 
 
+async def steps(shell: SshShell, session: Session) -> list[str]:
+    """The steps that run in a session's allocation; the first one is the allocation's own."""
+    asked = Command.of("squeue", "-h", "-s", "-j", str(session.allocation.job), "-o", "%i")
+    return (await shell.run(asked)).text.split()
+
+
+async def until_steps(shell: SshShell, session: Session, number: int) -> None:
+    """Wait until so many steps run, besides the allocation's own."""
+    async with asyncio.timeout(60):
+        while len(await steps(shell, session)) != number + 1:
+            await asyncio.sleep(0.2)
+
+
 async def state(shell: SshShell, session: Session) -> str:
     job = str(session.allocation.job)
     return (await shell.run(Command.of("squeue", "-h", "-t", "all", "-j", job, "-o", "%T"))).text.strip()
@@ -56,24 +70,32 @@ async def test_a_step_gives_back_its_exit_code_and_what_it_printed(make: Any) ->
         assert (await session.run(Command.of("hostname"))).text.strip() == session.allocation.nodes
 
 
-async def test_a_step_takes_a_tenth_of_a_second(make: Any) -> None:
+async def test_a_step_takes_a_tenth_of_a_second(make: Any, shell: SshShell) -> None:
+    """On a busy machine everything takes longer, a bare srun too."""
     async with make() as session:
-        took = []
+        bare = Command.of("srun", f"--jobid={session.allocation.job}", "--overlap", "true")
+        took, bare_took = [], []
         for _ in range(10):
-            began = time.monotonic()
-            (await session.run(Command.of("true"))).require_success()
-            took.append(time.monotonic() - began)
+            took.append(await seconds_of(session.run(Command.of("true"))))
+            bare_took.append(await seconds_of(shell.run(bare)))
         told = [f"{seconds * 1000:.0f}" for seconds in sorted(took)]
         sys.stdout.write(f"ten steps took {', '.join(told)} ms\n")
-        assert sorted(took)[5] < 1
+        assert sorted(took)[5] < max(1, 3 * sorted(bare_took)[5])
 
 
-async def test_steps_run_at_once_and_over_several_nodes(make: Any) -> None:
+async def seconds_of(running: Awaitable[Completed]) -> float:
+    """How long something that succeeds takes."""
+    began = time.monotonic()
+    (await running).require_success()
+    return time.monotonic() - began
+
+
+async def test_steps_run_at_once_and_over_several_nodes(make: Any, folder: PurePosixPath) -> None:
     async with make(Resources(nodes=2, tasks_per_node=2, memory="300M", time="5m")) as session:
-        sleeping = [session.run(Command.of("sleep", "1")) for _ in range(4)]
-        began = time.monotonic()
-        done = await asyncio.gather(*sleeping, session.run(Command.of("hostname"), options=("--nodes=2", "--ntasks=4")))
-        assert time.monotonic() - began < 3
+        # Each waits for all four: they are there at once, or nobody comes back.
+        meeting = [session.run(Command.of("sh", "-c", MEETS, str(folder), str(number))) for number in range(4)]
+        done = await asyncio.gather(*meeting, session.run(Command.of("hostname"), options=("--nodes=2", "--ntasks=4")))
+        assert [each.exit_code for each in done] == [0] * 5
         assert len(set(done[-1].text.split())) == 2
         assert len(done[-1].text.split()) == 4
 
@@ -97,7 +119,7 @@ async def test_a_step_whose_allocation_ends_is_lost_and_not_run_again(make: Any,
     """Red on: core/slurm/session.py: `standing.state not in _HELD` -> `False`."""
     async with make() as session:
         running = asyncio.create_task(session.run(Command.of("sleep", "60")))
-        await asyncio.sleep(1)
+        await until_steps(shell, session, 1)
         await shell.run(Command.of("scancel", str(session.allocation.job)))
         with pytest.raises(SessionLost, match="when the step ended"):
             await running
@@ -111,14 +133,12 @@ async def test_a_step_that_nobody_waits_for_any_more_ends(make: Any, shell: SshS
     """
     async with make() as session:
         running = asyncio.create_task(session.run(Command.of("sleep", "60")))
-        await asyncio.sleep(1.5)
+        await until_steps(shell, session, 1)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        asked = Command.of("squeue", "-h", "-s", "-j", str(session.allocation.job), "-o", "%i")
-        async with asyncio.timeout(10):
-            while (await shell.run(asked)).text.split() != [f"{session.allocation.job}.batch"]:
-                await asyncio.sleep(0.2)
+        await until_steps(shell, session, 0)
+        assert await steps(shell, session) == [f"{session.allocation.job}.batch"]
         (await session.run(Command.of("true"))).require_success()
 
 
@@ -145,7 +165,7 @@ async def test_a_step_that_needs_more_time_than_is_left_is_not_begun(make: Any) 
 
 async def test_an_idle_allocation_releases_itself_and_one_in_use_does_not(make: Any, shell: SshShell) -> None:
     async with make(idle=timedelta(seconds=4)) as session:
-        (await session.run(Command.of("sleep", "9"))).require_success()
-        assert await state(shell, session) == "RUNNING"
+        asked = 'sleep 9; squeue -h -j "$SLURM_JOB_ID" -o %T'
+        assert (await session.run(Command.of("sh", "-c", asked))).text == "RUNNING\n"
         while await state(shell, session) != "COMPLETED":
             await asyncio.sleep(0.5)

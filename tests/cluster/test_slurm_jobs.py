@@ -7,7 +7,7 @@ import dataclasses
 import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,6 +134,7 @@ async def test_a_requeued_job_ends_with_its_last_run(
     assert (ended.exit_code, ended.outcome.restart) == (6, 1)
 
 
+@pytest.mark.timeout(300)
 async def test_a_job_that_is_preempted_twice_ends_with_its_last_run(
     cluster: Cluster, watcher: Watcher, order: Any, shell: SshShell, devcluster: Devcluster
 ) -> None:
@@ -147,7 +148,7 @@ async def test_a_job_that_is_preempted_twice_ends_with_its_last_run(
     job = await cluster.submit(spec, FILES)
     for restarts in range(2):
         await until(watcher, spec, job, JobState.RUNNING, restarts=restarts)
-        (await shell.run(better, timeout=timedelta(seconds=60))).require_success()
+        (await shell.run(better, timeout=timedelta(seconds=100))).require_success()
     ended = await ending(watcher, spec, job)
     assert ended.outcome is not None
     assert (ended.exit_code, ended.outcome.restart) == (6, 2)
@@ -168,6 +169,50 @@ async def test_a_node_that_fails_is_told_as_such(
         assert (await ending(watcher, spec, job)).kind is EndingKind.NODE_FAILURE
     finally:
         await devcluster.resume(node)
+
+
+@pytest.mark.nightly
+async def test_a_job_runs_on_the_nodes_that_it_wished_for(
+    cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster
+) -> None:
+    kept, fast, named, other = (node.name for node in devcluster.plan.nodes)
+    features = "scontrol", "update", f"nodename={fast}"
+    await told(devcluster, *features, "availablefeatures=fast", "activefeatures=fast")
+    reserved = "starttime=now", "duration=10", f"users={devcluster.plan.user}", f"nodes={kept}"
+    await told(devcluster, "scontrol", "create", "reservation", "reservationname=ours", *reserved)
+    wishes: dict[str, dict[str, str]] = {
+        kept: {"reservation": "ours"},
+        fast: {"constraint": "fast"},
+        named: {"nodelist": named},
+        other: {"exclude": f"{kept},{fast},{named}"},
+    }
+    try:
+        for node, wish in wishes.items():
+            spec = order("hostname", resources=Resources.model_validate({"cpus": 1, **wish}))
+            heard = [each async for each in watcher.follow(spec, await cluster.submit(spec, FILES))]
+            assert [each.content for each in heard if isinstance(each, LogGrew)] == [f"{node}\n".encode()]
+    finally:
+        await told(devcluster, "scontrol", "delete", "reservationname=ours")
+        await told(devcluster, *features, "availablefeatures=", "activefeatures=")
+
+
+@pytest.mark.nightly
+async def test_a_job_that_is_suspended_goes_on_when_it_may(
+    cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster, folder: PurePosixPath
+) -> None:
+    spec = order(f'until [ -e "{folder}/go" ]; do sleep 0.1; done; exit 4')
+    job = await cluster.submit(spec, FILES)
+    await until(watcher, spec, job, JobState.RUNNING)
+    await told(devcluster, "scontrol", "suspend", str(job))
+    await until(watcher, spec, job, JobState.SUSPENDED)
+    await told(devcluster, "scontrol", "resume", str(job))
+    Path(folder / "go").touch()
+    assert (await ending(watcher, spec, job)).exit_code == 4
+
+
+async def told(devcluster: Devcluster, *argv: str) -> None:
+    """Tell Slurm something, as its administrator."""
+    (await devcluster.supervisor.run(daemons.slurm_command(devcluster.plan, *argv))).require_success()
 
 
 async def test_a_dependency_that_failed_ends_the_job(cluster: Cluster, watcher: Watcher, order: Any) -> None:
@@ -207,7 +252,7 @@ async def test_a_controller_that_is_down_neither_loses_nor_doubles_a_job(
     """Red on: core/slurm/parse.py: `return () if _UNKNOWN_JOB.search(told.stderr) else _silence("squeue", told)`
     -> `return ()`.
     """
-    running, waiting = order("sleep 3; exit 4"), order("exit 5")
+    running, waiting = order("sleep 10; exit 4"), order("exit 5")
     job = await cluster.submit(running, FILES)
     await until(watcher, running, job, JobState.RUNNING)
     controller = daemons.slurmctld(devcluster.plan)
@@ -243,7 +288,7 @@ async def test_a_database_that_is_down_neither_loses_nor_doubles_a_job(
     finally:
         await devcluster.supervisor.start(database)
     wait = 'until sacct -n -X -P -S now-1hour --name="$1" --format=JobID,State | grep FAILED; do sleep 0.2; done'
-    told = await shell.run(Command.script(wait, spec.token), timeout=timedelta(seconds=60))
+    told = await shell.run(Command.script(wait, spec.token), timeout=timedelta(seconds=90))
     assert told.text.split() == [f"{job}|FAILED"]
 
 
@@ -277,7 +322,7 @@ async def test_a_job_that_ended_long_ago_is_found_in_accounting(cluster: Cluster
     spec = order()
     job = await cluster.submit(spec, FILES)
     wait = 'until sacct -n -X -P -S now-1hour --name="$1" --format=State | grep COMPLETED; do sleep 0.2; done'
-    await shell.run(Command.script(wait, spec.token), timeout=timedelta(seconds=40))
+    await shell.run(Command.script(wait, spec.token), timeout=timedelta(seconds=90))
     found = await cluster.find(spec.token)
     assert isinstance(found, Known)
     assert found.job == job

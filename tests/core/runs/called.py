@@ -105,7 +105,7 @@ def counted_slowly(path: str, number: int) -> int:
 
 
 def slowly(number: int) -> int:
-    time.sleep(5)
+    time.sleep(8)
     return number
 
 
