@@ -21,7 +21,7 @@ from sluiceway.core.genetics.ids import packer
 from sluiceway.core.genetics.match import Entries
 from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.ranges import Range, plan_ranges
-from sluiceway.core.genetics.rows import Stage
+from sluiceway.core.genetics.rows import Stage, rows_of
 from sluiceway.core.genetics.score import REASONS, Batch, Partial, count_reasons, mass_by_reason, score_range
 from sluiceway.core.genetics.totals import ScoreResult, Totals
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sluiceway.core.catalog.complex_rows import ComplexRow
     from sluiceway.core.genetics.panel import Panel
     from sluiceway.core.genetics.policy import Policy
+    from sluiceway.core.genetics.rows import Rows
     from sluiceway.core.genetics.variants import VariantTable
 
 
@@ -84,6 +85,7 @@ class Staged:
         reasons: How many rows of each score cannot match whatever the panel has, by reason.
         mass: The same as a sum of what one more effect allele can change.
         complex: Rows that need several variants at once, by the score's number.
+        held: Rows that are in memory and not in the folder, by range.
     """
 
     folder: Path
@@ -92,6 +94,7 @@ class Staged:
     reasons: NDArray[np.int64]
     mass: NDArray[np.float64]
     complex: Mapping[int, tuple[ComplexRow, ...]]
+    held: Mapping[int, Sequence[Rows]]
 
 
 class Scorer(Protocol):
@@ -141,12 +144,14 @@ class How:
         scorer: Scores the ranges.
         tell: Is told how many ranges are done, and of how many.
         kept: Keeps the running totals for another run, where that is wanted.
+        room: How many bytes of rows may be held in memory; none where ranges are scored elsewhere.
     """
 
     scratch: Path
     scorer: Scorer = field(default_factory=Threads)
     tell: Callable[[int, int], None] | None = None
     kept: Kept | None = None
+    room: int = 0
 
 
 def score_batch(
@@ -165,7 +170,7 @@ def score_batch(
     """
     how.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=how.scratch, prefix="batch-") as folder:
-        staged = stage(reference, scores, policy, Path(folder))
+        staged = stage(reference, scores, policy, Path(folder), room=how.room)
         totals = totals_of(reference, staged)
         begun = how.kept.restore(totals, staged) if how.kept is not None else 0
         parts = reference.ranges[begun:]
@@ -180,14 +185,24 @@ def score_batch(
         how.kept.forget()
 
 
-def stage(reference: Reference, scores: Sequence[Callable[[], Table | None]], policy: Policy, folder: Path) -> Staged:
-    """Write the rows of a batch into an empty folder, by range, and note what the ranges are not asked about."""
+def stage(
+    reference: Reference, scores: Sequence[Callable[[], Table | None]], policy: Policy, folder: Path, *, room: int = 0
+) -> Staged:
+    """Lay out the rows of a batch by range, and note what the ranges are not asked about.
+
+    Args:
+        reference: The panel.
+        scores: Reads each score.
+        policy: How to match and score.
+        folder: An empty folder for what is not held.
+        room: How many bytes of rows are held at most.
+    """
     batch = Batch(scores=len(scores), samples=reference.table.n_samples, policy=policy)
     reasons, mass = np.zeros((batch.scores, REASONS), np.int64), np.zeros((batch.scores, REASONS))
     unread: set[int] = set()
     complex_rows: dict[int, tuple[ComplexRow, ...]] = {}
     packed_from = packer(reference.table, reference.all_entries, policy)
-    with closing(Stage(folder, reference.ranges)) as rows:
+    with closing(Stage(folder, reference.ranges, room=room)) as rows:
         for number, read in enumerate(scores):
             table = read()
             if table is None:
@@ -201,13 +216,19 @@ def stage(reference: Reference, scores: Sequence[Callable[[], Table | None]], po
             mass += mass_by_reason(packed.left, packed.reason, batch.scores)
             rows.add(packed.rows)
     return Staged(
-        folder=folder, batch=batch, unread=frozenset(unread), reasons=reasons, mass=mass, complex=complex_rows
+        folder=folder,
+        batch=batch,
+        unread=frozenset(unread),
+        reasons=reasons,
+        mass=mass,
+        complex=complex_rows,
+        held=rows.held,
     )
 
 
 def score_part(reference: Reference, staged: Staged, part: Range) -> Partial:
     """Give what one range adds to every score of a batch."""
-    rows = Stage(staged.folder, ()).rows(part.number)
+    rows = rows_of(part.number, staged.folder, staged.held.get(part.number, ()))
     with GenotypeReader(reference.panel, reference.table) as genotypes:
         return score_range(rows, reference.entries(part), genotypes, ploidy=Ploidy(part.ploidy), batch=staged.batch)
 

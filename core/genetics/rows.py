@@ -186,30 +186,35 @@ def _reasons(rows: Rows, table: pl.DataFrame, policy: Policy) -> NDArray[np.uint
 
 
 class Stage:
-    """The rows of a batch on disk, by range: written score by score, read range by range, so memory stays flat."""
+    """The rows of a batch by range: added score by score, taken range by range.
 
-    def __init__(self, folder: Path, ranges: Sequence[Range]) -> None:
-        self._folder = folder
+    The first ones are held, as far as there is room; the others are written to files, so memory stays flat.
+    """
+
+    def __init__(self, folder: Path, ranges: Sequence[Range], *, room: int = 0) -> None:
+        """Hold so many bytes at most, and write the rest to this folder."""
+        self.held: dict[int, list[Rows]] = {each.number: [] for each in ranges}
         self._bounds = np.array([each.first_key for each in ranges[1:]], np.uint64)
         self._files = [(folder / f"{each.number}.rows").open("ab") for each in ranges]
+        self._room = room
 
     def add(self, rows: Rows) -> None:
         """Add the rows of the next score, sorted by key."""
         ends = [*np.searchsorted(rows.key, self._bounds).tolist(), rows.n]
+        self._room -= sum(column.nbytes for column in rows)
         start = 0
-        for file, end in zip(self._files, ends, strict=True):
-            if end > start:
-                file.writelines(_packets(rows.take(slice(start, end))))
+        for held, file, end in zip(self.held.values(), self._files, ends, strict=True):
+            part = rows.take(slice(start, end))
+            if end > start and self._room >= 0:
+                held.append(part)
+            elif end > start:
+                file.writelines(_packets(part))
             start = end
 
     def close(self) -> None:
         """Finish writing."""
         for file in self._files:
             file.close()
-
-    def rows(self, number: int) -> Rows:
-        """Read all rows of one range."""
-        return read_rows(self._folder / f"{number}.rows")
 
 
 def _packets(rows: Rows) -> Iterator[bytes | memoryview]:
@@ -220,9 +225,9 @@ def _packets(rows: Rows) -> Iterator[bytes | memoryview]:
         yield bytes(-column.nbytes % 8)
 
 
-def read_rows(file: Path) -> Rows:
-    """Read the rows of one range, as a Stage wrote them."""
-    parts = [NO_ROWS]
+def rows_of(number: int, folder: Path, held: Sequence[Rows] = ()) -> Rows:
+    """Give all rows of one range: those that a Stage held, and those that it wrote."""
+    parts, file = [NO_ROWS, *held], folder / f"{number}.rows"
     if file.stat().st_size:
         content = np.memmap(file, np.uint8, "r")
         at = 0

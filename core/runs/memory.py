@@ -34,6 +34,8 @@ _UNEVEN: Final = 3
 _TOTAL: Final = {Ploidy.AUTOSOME: 12, Ploidy.X: 20, Ploidy.Y: 12, Ploidy.MT: 12}
 """Bytes of a score and person in the sums and missing calls of one ploidy."""
 _MOST_SCORES: Final = 512
+_HELD: Final = 256 * _MEBIBYTE
+"""Of a batch's rows, so many bytes stay in memory where there is room; more would save little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,10 @@ class Budget:
             + len(rows) * samples * (totals + partials)
             + _ROW * (in_a_range + max(rows, default=0))
         )
+
+    def room(self, reference: Reference, rows: Sequence[int]) -> int:
+        """Give how many bytes of its rows such a batch may hold besides."""
+        return max(0, min(_HELD, self.limit - self.needed(reference, rows)))
 
     def __str__(self) -> str:
         """Write it for people."""

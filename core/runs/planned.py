@@ -31,6 +31,11 @@ class Planned:
     failure: str | None
     source: Path | None = None
 
+    @property
+    def n_rows(self) -> int:
+        """How many rows it has, as far as they could be read."""
+        return 0 if self.score is None else self.score.n_rows
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ SIGN = {np.int8: 0x8080808080808080, np.float32: 0x8000000080000000}
 SIZES = (MANY, MANY - 1, 600, 1, 400, 300, 257, 500, 40, 699)
 
 
-def block(seed: int, kind: type[np.int8 | np.float32]) -> Held:
+def block(seed: int, kind: type[np.int8 | np.float32]) -> Any:
     """Copies of rare and of common alleles; some calls are missing."""
     rng = np.random.default_rng(seed)
     share = np.where(rng.random(SLOTS) < 0.3, 0.002, rng.random(SLOTS))
-    held: Held = rng.binomial(2, share[:, None], (SLOTS, PEOPLE)).astype(kind)
+    held: Any = rng.binomial(2, share[:, None], (SLOTS, PEOPLE)).astype(kind)
     held[rng.random(held.shape) < 0.01] = -9
     return held
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from sluiceway import cli
+from sluiceway.core.catalog.scoring_file import read_scoring_file
 from sluiceway.core.errors import ResourcesInvalid
 from sluiceway.core.genetics.panel import open_panel
-from sluiceway.core.genetics.reference import Reference
+from sluiceway.core.genetics.policy import Policy
+from sluiceway.core.genetics.reference import How, Reference, Staged, Threads, score_batch
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.genetics.variants import prepare
@@ -19,6 +24,13 @@ from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.memory import Budget, memory_here
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from tests.conftest import User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sluiceway.core.catalog.score_table import ParsedScore
+    from sluiceway.core.genetics.ranges import Range
+    from sluiceway.core.genetics.score import Partial
 
 GIB = 1 << 30
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
@@ -64,6 +76,38 @@ def test_every_batch_stays_within_and_no_score_is_lost(reference: Reference, lim
     parts = list(budget.cut(reference, rows))
     assert [at for part in parts for at in range(part.start, part.stop)] == list(range(len(rows)))
     assert all(budget.needed(reference, rows[part]) <= limit or part.stop - part.start == 1 for part in parts)
+
+
+@dataclass
+class Looking:
+    """Scores with threads, and notes how much was held and how much was written."""
+
+    held: int = 0
+    written: int = 0
+
+    def __call__(self, reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
+        self.held = sum(len(each) for each in staged.held.values())
+        self.written = sum(each.stat().st_size for each in staged.folder.iterdir())
+        return Threads(workers=2)(reference, staged, parts)
+
+
+@pytest.mark.parametrize(("room", "holds", "writes"), [(0, False, True), (30_000, True, True), (GIB, True, False)])
+def test_what_is_held_in_memory_changes_no_bit(
+    synthetic: Path, reference: Reference, tmp_path: Path, room: int, holds: bool, writes: bool
+) -> None:
+    files = sorted((synthetic / "scores").glob("PGS9000[01]*"))
+    read = [partial(_same, each) for file in files if file.name < "PGS900015" for each in read_scoring_file(file)]
+    looking = Looking()
+    batch = score_batch(reference, read, Policy(), How(scratch=tmp_path, scorer=looking, room=room))
+    plain = score_batch(reference, read, Policy(), How(scratch=tmp_path))
+    assert all(one.people.equals(other.people) for one, other in zip(batch, plain, strict=True))
+    assert (looking.held > 0, looking.written > 0) == (holds, writes)
+
+
+def test_there_is_room_only_as_far_as_the_budget_goes(reference: Reference) -> None:
+    needed = Budget(limit=0, workers=1).needed(reference, [1_000])
+    rooms = [Budget(limit=needed + more, workers=1).room(reference, [1_000]) for more in (-1, 1_000, 64 * GIB)]
+    assert rooms == [0, 1_000, GIB // 4]
 
 
 def test_what_is_asked_for_wins_over_the_setting_and_that_over_the_machine(user: User) -> None:
@@ -115,3 +159,7 @@ def test_a_dry_run_shows_the_memory_and_the_batches(synthetic: Path, place: Path
     assert (
         "batches within 1 MiB: 1, 1, 1;" in CliRunner().invoke(cli.app, [*asked, "--memory", "1M", "--dry-run"]).stdout
     )
+
+
+def _same(score: ParsedScore) -> ParsedScore:
+    return score
