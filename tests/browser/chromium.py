@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 from websockets.asyncio.client import ClientConnection, connect
 
 PATIENCE = 90
@@ -22,6 +24,20 @@ _FILL = """(() => {
     Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, %s);
     for (const each of ["input", "change"]) field.dispatchEvent(new Event(each, {bubbles: true}));
     return true;
+})()"""
+_REPLACE = """(() => {
+    const field = [...document.querySelectorAll("input, textarea")].find(each => each.value === %s);
+    if (!field) return false;
+    field.scrollIntoView({block: "center"});
+    Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, %s);
+    for (const each of ["input", "change"]) field.dispatchEvent(new Event(each, {bubbles: true}));
+    return true;
+})()"""
+# An image that has not come, or cannot be drawn, is nought pixels wide.
+_DRAWN = "Math.max(0, ...[...document.querySelectorAll(%s)].map(each => each.naturalWidth))"
+_PLACE = """(() => {
+    const place = document.querySelector(%s)?.getBoundingClientRect();
+    return place && place.width ? {x: place.x, y: place.y, width: place.width, height: place.height} : null;
 })()"""
 _CLICK = """(() => {
     const found = [...document.querySelectorAll(%s)].filter(each => each.innerText.trim() === %s && !each.disabled);
@@ -70,6 +86,22 @@ class Page:
 
     async def fill(self, field: str, value: str) -> None:
         await self._until_done(_FILL % (json.dumps(field), json.dumps(value)))
+
+    async def replace(self, value: str, other: str) -> None:
+        """Put something else into the field that holds this."""
+        await self._until_done(_REPLACE % (json.dumps(value), json.dumps(other)))
+
+    async def until_drawn(self, image: str) -> int:
+        """Wait for an image to be drawn, and give its own width."""
+        await self._until_done(f"{_DRAWN % json.dumps(image)} > 0")
+        return int(await self.ask(_DRAWN % json.dumps(image)))
+
+    async def cut_out(self, part: str) -> Image.Image:
+        """Give what is seen of a part of the page, such as a canvas."""
+        await self._until_done(f"{_PLACE % json.dumps(part)} !== null")
+        place = await self.ask(_PLACE % json.dumps(part))
+        shot = await self.tell("Page.captureScreenshot", format="png", clip={**place, "scale": 1})
+        return Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
 
     async def click(self, words: str, *, among: str = "button") -> None:
         await self._until_done(_CLICK % (json.dumps(among), json.dumps(words)))
