@@ -94,7 +94,7 @@ class Staged:
     reasons: NDArray[np.int64]
     mass: NDArray[np.float64]
     complex: Mapping[int, tuple[ComplexRow, ...]]
-    held: Mapping[int, Sequence[Rows]]
+    held: Mapping[int, Sequence[Rows]] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
