@@ -40,6 +40,7 @@ _NAMES: Final = {
     "outputs damaged": CACHE_DAMAGED,
     "object damaged": CACHE_DAMAGED,
     "artifact damaged": CACHE_DAMAGED,
+    "table damaged": CACHE_DAMAGED,
     "run recovered": RECOVERED,
 }
 _MOST_NAMED: Final = 50

@@ -8,6 +8,7 @@ where a file is not as it was written.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from sluiceway.core.errors import PanelUnusable
+from sluiceway.core.events import tell as _tell
 from sluiceway.core.genetics.alleles import MAX_POSITION, POSITION_SHIFT, place_key
 from sluiceway.core.genetics.build import Build, Region
 from sluiceway.core.genetics.sites import ROWS_AT_ONCE
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluiceway.core.genetics.panel import Panel
+
+_log = logging.getLogger(__name__)
 
 GenotypesCounted = Literal["hardcalls", "dosages"]
 
@@ -120,8 +124,11 @@ def prepare(
         rows_at_once: How many of the panel's rows are in memory at a time; the table does not depend on it.
     """
     target = folder / table_key(panel, genotypes)
-    if target.is_dir() and _is_whole(target):
-        return _opened(target)
+    if target.is_dir():
+        flaw = _flaw(target)
+        if flaw is None:
+            return _opened(target)
+        _tell(_log, "table damaged", level=logging.WARNING, key=target.name, panel=panel.prefix.name, reason=flaw)
     with Scratch(folder / "making").own(purpose="prepare the panel") as making:
         made = making / "table"
         with Storing("prepare the panel's table", target, foreign=True):
@@ -187,13 +194,19 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 def _is_whole(folder: Path) -> bool:
     """Whether each file is as it was written; a table's name says what of, this says that it is still that."""
+    return _flaw(folder) is None
+
+
+def _flaw(folder: Path) -> str | None:
+    """Say which file of a table is not as it was written; none where all are."""
     record = _record(folder)
     if record is None or record.get("layout") != LAYOUT:
-        return False
+        return f"{_RECORD} is none of ours"
     try:
-        return all(digest_of_file(folder / name) == digest for name, digest in record["files"].items())
-    except OSError:
-        return False
+        changed = (name for name, digest in record["files"].items() if digest_of_file(folder / name) != digest)
+        return next((f"{name} was changed" for name in changed), None)
+    except OSError as error:
+        return f"a file cannot be read: {error}"
 
 
 def _opened(folder: Path) -> VariantTable:

@@ -207,13 +207,16 @@ def test_frequencies_of_dosages_are_those_of_the_people_who_count(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["frequency.npy", "names.parquet", "offsets.npy", "table.json"])
-def test_a_damaged_table_is_made_anew(prefix: Path, tmp_path: Path, name: str) -> None:
-    """Red on: core/genetics/variants.py: `digest_of_file(folder / name) == digest` -> `bool(digest)`."""
+def test_a_damaged_table_is_told_and_made_anew(
+    prefix: Path, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Red on: core/genetics/variants.py: `digest_of_file(folder / name) != digest` -> `not digest`."""
     before = prepare(open_panel(prefix), tmp_path / "tables")
     file = before.folder / name
     whole = file.read_bytes()
     file.write_bytes(whole[:-3] + bytes(255 - each for each in whole[-3:]))
     after = prepare(open_panel(prefix), tmp_path / "tables")
+    assert caplog.messages[0].startswith(f"table damaged key={before.folder.name} panel={prefix.name} reason={name} ")
     assert (after.folder / name).read_bytes() == whole
     assert {each.name for each in after.folder.parent.iterdir()} == {after.folder.name, "making"}
     assert list((after.folder.parent / "making").iterdir()) == []

@@ -123,7 +123,7 @@ DAMAGED = [
 @pytest.mark.parametrize("how", ["a bit", "cut", "gone"])
 @pytest.mark.parametrize("what", DAMAGED)
 def test_a_damaged_cache_is_made_again(user: User, synthetic: Path, tmp_path: Path, what: str, how: str) -> None:
-    """Red on: core/genetics/variants.py: `digest_of_file(folder / name) == digest` -> `True`."""
+    """Red on: core/genetics/variants.py: `digest_of_file(folder / name) != digest` -> `False`."""
     score(user, synthetic, tmp_path)
     expected = contents(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
