@@ -5,6 +5,7 @@ Prefect's own server keeps events of assets but draws nothing of them; so the ru
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,7 +39,12 @@ def show_provenance(output: Path) -> None:
 @task(cache_policy=NO_CACHE)
 async def ashow_provenance(output: Path) -> None:
     """Do the same from an asynchronous flow."""
-    await acreate_markdown_artifact(_page(output), key=KEY, description=_TOLD)
+    await show_here(output)
+
+
+async def show_here(output: Path) -> None:
+    """Show it as an artifact of the very task run, or flow run, that this is called in."""
+    await acreate_markdown_artifact(await asyncio.to_thread(_page, output), key=KEY, description=_TOLD)
 
 
 def _page(output: Path) -> str:

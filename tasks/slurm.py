@@ -35,7 +35,7 @@ from sluiceway.core.runs.function import STANDS_FOR, Calls, Item, answer_of, has
 from sluiceway.core.runs.hosts import array_host_at, host_at, runs_here
 from sluiceway.core.runs.place import Local, Place, parse
 from sluiceway.core.runs.retries import Retries
-from sluiceway.tasks import run_log
+from sluiceway.tasks import output_page, run_log
 from sluiceway.tasks.asker import asked_here
 from sluiceway.tasks.run_page import RunPage
 from sluiceway.tasks.slurm_cancel import this_flow_run
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.request import RunRequest
     from sluiceway.core.runs.run import Runs
     from sluiceway.core.slurm.resources import Resources
+
+_MOST_SHOWN = 10
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -236,6 +238,7 @@ async def _call(request: RunRequest, where: Where) -> Any:
             )
     if page is not None:
         await page.finish()
+        await output_page.show_here(receipt.folder)
     return _answer_in(receipt)
 
 
@@ -260,7 +263,16 @@ async def _call_each(calls: Calls, where: Where) -> list[Answer]:
         answers = await arrays.answers(calls)
     if page is not None:
         await page.finish()
+        for each in _attempts(answers):
+            await output_page.show_here(each)
     return answers
+
+
+def _attempts(answers: list[Answer]) -> list[Path]:
+    """Give the attempts that answers are of, each once; of very many, the first."""
+    # An answer lies in its element's folder, and that in the attempt's.
+    found = dict.fromkeys(each.path.parents[2] for each in answers if each.path is not None)
+    return list(found)[:_MOST_SHOWN]
 
 
 def _item(function: Callable[..., Any], given: dict[str, Any]) -> Item:
