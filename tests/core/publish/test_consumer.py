@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -16,8 +16,10 @@ import polars as pl
 import pytest
 
 from sluiceway.core.publish.publication import Publication, publish
+from sluiceway.core.publish.snapshot import Published
 from sluiceway.core.remote.clock import SystemClock
 from tests.conftest import ROOT, Missing
+from tests.refreshing import Invented, Site
 
 QUESTIONS = 1_000
 READER = Path(__file__).with_name("just_prs_reader.py")
@@ -40,14 +42,36 @@ def python(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Path:
     return venv / "bin/python"
 
 
-@pytest.fixture
-def cache(wish: Callable[..., Publication], tmp_path: Path) -> Path:
+def by_a_refresh(folder: Path) -> Sequence[Published]:
+    """Refresh an invented catalogue, of which some scores are broken, and publish all of it."""
+    invented = Invented.made(folder, people=120)
+    ids = sorted({each.name.partition("_")[0] for each in invented.scores.iterdir()})
+    with invented.catalogue(*ids).served() as upstream:
+        site = Site(
+            upstream=upstream,
+            home=folder / "home",
+            cache=folder / "cache",
+            out=folder / "out",
+            panel=invented.panel,
+        )
+        return site.run(publish=True, panel_name="1000g", allow_partial=True).published
+
+
+@pytest.fixture(params=["a release of results", "a whole refresh"])
+def cache(
+    request: pytest.FixtureRequest, wish: Callable[..., Publication], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The reader's cache, as a pull of both data sets lays it out."""
-    for each in publish(wish(name="1000g"), clock=SystemClock()):
+    monkeypatch.setenv("SLUICEWAY_HOME", str(tmp_path / "home"))
+    if request.param == "a whole refresh":
+        made = by_a_refresh(tmp_path)
+    else:
+        made = publish(wish(name="1000g"), clock=SystemClock())
+    for each in made:
         source = "data" if each.dataset == "prs-percentiles" else "data/metadata"
         target = "percentiles" if each.dataset == "prs-percentiles" else "metadata"
-        shutil.copytree(each.folder / source, tmp_path / "cache" / target)
-    return tmp_path / "cache"
+        shutil.copytree(each.folder / source, tmp_path / "reader" / target)
+    return tmp_path / "reader"
 
 
 def ask(python: Path, cache: Path, questions: list[Row]) -> dict[str, list[Any]]:
