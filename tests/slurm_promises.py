@@ -9,7 +9,7 @@ import pytest
 
 from sluiceway.core.remote.shell import Command, Shell
 
-PATIENCE = timedelta(seconds=20)
+PATIENCE = timedelta(seconds=60)
 
 
 def new_name() -> str:

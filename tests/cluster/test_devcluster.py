@@ -65,6 +65,7 @@ def process_ids(cluster: Devcluster) -> dict[str, int | None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devcluster) -> None:
     await second.up()
     assert (await second.status()).is_up
@@ -73,7 +74,7 @@ async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devclu
         await shell.run(Command.of("sbatch", "-N5", "--exclusive", "--wrap=setsid sleep 611 & sleep 612"))
         await shell.run(Command.of("sbatch", "--wrap=sleep 613"))
         both = 'until [ "$(pgrep -fc "sleep 61[12]")" -ge 2 ]; do sleep 0.1; done'
-        (await shell.run(Command.script(both), timeout=timedelta(seconds=30))).require_success()
+        (await shell.run(Command.script(both), timeout=timedelta(seconds=90))).require_success()
     groups = list(Path("/sys/fs/cgroup").glob(f"*/slurm_{second.plan.name}*"))
     assert bool(groups) is (second.plan.tracker is Tracker.CGROUP_V1_FREEZER)
     node = process_id(daemons.slurmd(second.plan, second.plan.nodes[0]))
@@ -86,10 +87,11 @@ async def test_a_second_cluster_comes_up_works_and_leaves_nothing(second: Devclu
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_two_that_come_up_at_once_take_different_ports() -> None:
     async def up(wish: Wish) -> Completed:
         asked = (f"--folder={wish.root}", f"--name={wish.name}", "--nodes=1")
-        return await LocalShell().run(Command.of(COMMAND, "devcluster", "up", *asked), timeout=timedelta(seconds=90))
+        return await LocalShell().run(Command.of(COMMAND, "devcluster", "up", *asked), timeout=timedelta(seconds=240))
 
     wishes = (own_wish("tx"), own_wish("ty"))
     try:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from sluiceway.deployments.devcluster.cluster import Devcluster
 
 PLACE = Cluster("west")
+# How accounting speaks of a job whose end it has not heard of.
+ON_THE_WAY = ("allocation", "PENDING", "RUNNING", "COMPLETING")
 TOML = """
 [clusters.west]
 host = "{name}"
@@ -81,14 +83,17 @@ class There:
         return (await self.shell.run(asked)).require_success().text.splitlines()
 
     async def settled(self, request: RunRequest) -> list[str]:
-        """The same, once accounting has heard of them: by name that takes it some seconds."""
-        for _ in range(100):
-            found = await self.jobs(request)
-            if found and "allocation" not in str(found):
-                break
-            await asyncio.sleep(0.1)
+        """The same, once accounting knows how each ended: by name that takes it some seconds."""
+        await self._accounted(request)
+        # A second job, were there one, would be known by then.
         await asyncio.sleep(2)
-        return await self.jobs(request)
+        return await self._accounted(request)
+
+    async def _accounted(self, request: RunRequest) -> list[str]:
+        async with asyncio.timeout(90):
+            while not (found := await self.jobs(request)) or any(each in str(found) for each in ON_THE_WAY):
+                await asyncio.sleep(0.2)
+        return found
 
     async def access(self) -> Access:
         """The open way that runs of this loop take."""
@@ -220,7 +225,7 @@ async def _kill_every_session(access: Access, running: asyncio.Task[RunReceipt])
     for _ in range(3):
         await asyncio.sleep(1)
         if not running.done():
-            told = await access.shell.run(Command.script("echo $PPID"), timeout=timedelta(seconds=20))
+            told = await access.shell.run(Command.script("echo $PPID"), timeout=timedelta(seconds=60))
             os.kill(int(told.text), signal.SIGKILL)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sluiceway.core.remote.ssh import SshShell
     from sluiceway.deployments.devcluster.cluster import Devcluster
 
-SOON = timedelta(seconds=60)
+SOON = timedelta(seconds=100)
 
 
 class TestRealSlurm(SlurmPromises):
@@ -29,7 +29,7 @@ async def lines(shell: SshShell, *argv: str) -> list[str]:
 
 # When a job does not get there, what Slurm says of it is the beginning of every answer.
 UNTIL = """
-for try in $(seq 150); do
+for try in $(seq 400); do
     if sacct -n -X -P -j "$1" --format=State | grep -E "$2"; then exit 0; fi
     sleep 0.1
 done
