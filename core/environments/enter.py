@@ -115,7 +115,8 @@ def _after(shell: List[str], environment: Dict[bytes, bytes]) -> Dict[bytes, byt
 
 def _write(folder: bytes, record: Dict[str, Any]) -> None:
     """Say beside the attempt's other files what really runs."""
-    staged = os.path.join(folder, b"." + ENTERED.encode())
+    # Several tasks of a step enter at once, on several nodes.
+    staged = os.path.join(folder, b".%s.%s.%d" % (ENTERED.encode(), os.fsencode(os.uname().nodename), os.getpid()))
     with open(staged, "wb") as file:
         file.write(json.dumps(record, sort_keys=True).encode("ascii"))
     os.rename(staged, os.path.join(folder, ENTERED.encode()))

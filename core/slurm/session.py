@@ -85,6 +85,7 @@ class Session:
         folder: PurePosixPath,
         idle: timedelta = timedelta(minutes=10),
         renews: bool = False,
+        enters: tuple[str, ...] = (),
     ) -> None:
         """Hold these resources.
 
@@ -94,8 +95,10 @@ class Session:
             folder: A new folder there, which the nodes see.
             idle: For how long it is held although no step runs; also the longest that it outlives this process.
             renews: Whether a step gets a new allocation where the old one has ended or is about to.
+            enters: Words that are put before what each task runs, and enter what it is to run in.
         """
         self._cluster, self._shell, self._clock = cluster, cluster.shell, cluster.clock
+        self._enters = enters
         self._resources, self._folder, self._idle, self._renews = resources, folder, idle, renews
         self._name = secrets.token_hex(8)
         self._number = 0
@@ -156,7 +159,8 @@ class Session:
         mark = f"@{secrets.token_hex(8)}"
         self._steps[held.folder] += 1
         try:
-            asked = commands.step(held.job, command, mark=mark, used=held.folder / _USED, options=options)
+            inside = replace(command, argv=(*self._enters, *command.argv))
+            asked = commands.step(held.job, inside, mark=mark, used=held.folder / _USED, options=options)
             done = await self._shell.run(asked)
         except asyncio.CancelledError:
             await asyncio.shield(self._tell(commands.end_step(held.job, mark)))

@@ -190,6 +190,24 @@ async def test_a_function_runs_in_an_environment(there: There, user: User) -> No
     assert [each.value() for each in answers] == ["shipped 2", "shipped 3"]
 
 
+async def test_tasks_of_a_session_run_in_an_environment(there: There, user: User) -> None:
+    file = requirements(there.folder)
+    table = f'[environments.packages]\nkind = "uv"\nrequirements = "{file}"\npython = "{PYTHON}"\n'
+    user.write("home/clusters.toml", (there.folder / "home" / "clusters.toml").read_text() + table)
+    program = str(Path(sys.executable).with_name("sluiceway"))
+    words = ["session", "--on", PLACE.name, "--env", "packages", "--ntasks", "4"]
+    wish = ["--nodes", "2", "--cpus", "2", "--mem", "300M", "--time", "5m"]
+    steps = [f"exec python -c '{SHOW}'", "exit 7"]
+    made = await asyncio.to_thread(
+        lambda: subprocess.run([program, *words, *wish, *steps], capture_output=True, text=True, check=False)
+    )
+    assert made.returncode == 1, made.stderr
+    lines = made.stdout.splitlines()
+    assert [each.partition(" ")[0] for each in lines] == ["shipped"] * 4, made.stderr
+    assert [each for each in lines if "/base/environments/" not in each] == []
+    assert "exit 7: exit code 7" in made.stderr
+
+
 async def test_modules_are_those_of_the_node(there: There, shell: SshShell, missing: Missing) -> None:
     if not Path("/etc/profile.d/modules.sh").exists():
         missing.part("modules", why="environment-modules is not installed", get="make test, as root or with sudo")
