@@ -46,8 +46,9 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
         engine.start(node, _worker(node, address, options))
     names = {node.name for node in engine.nodes}
     engine.ready(lambda: _absent(names, dashboard), options["ready_seconds"])
-    engine.connect(address, dashboard)
-    return {"DASK_SCHEDULER_ADDRESS": address}
+    variables = {"DASK_SCHEDULER_ADDRESS": address}
+    engine.connect(address, dashboard, variables=variables)
+    return variables
 
 
 def _scheduler(head: Node) -> List[str]:

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, LiteralString, Self
@@ -60,6 +60,11 @@ class Connection:
         more = {"nodes": tuple(told.get("nodes", ())), "client": told.get("client", "")}
         more["variables"] = told.get("variables", {})
         return cls(**more, **{name: told[name] for name in ("launcher", "state", "address", "dashboard")})
+
+    def beside(self, command: Command) -> Command:
+        """Give a command for the engine's first node, which finds the engine there as its payload would."""
+        told = {"SLUICEWAY_LAUNCHER": self.launcher, **self.variables}
+        return replace(command, argv=("env", *(f"{name}={value}" for name, value in told.items()), *command.argv))
 
 
 @contextlib.contextmanager

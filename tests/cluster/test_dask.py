@@ -27,6 +27,7 @@ from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.launch.dask import DaskLauncher
 from sluiceway.core.launch.single import SingleLauncher
+from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.hosts import cluster_named, runs_here
 from sluiceway.core.runs.messages import Link, LogLine
 from sluiceway.core.runs.place import Dask
@@ -35,7 +36,7 @@ from sluiceway.core.runs.request import RunRequest, inputs_of
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.dask_cluster import dask_client, dask_cluster
-from sluiceway.tasks.launch import start_dask
+from sluiceway.tasks.launch import Engine, start_dask
 from tests.cluster.test_runs import There
 from tests.cluster.test_runs import there as there  # noqa: PLC0414 - a fixture
 from tests.cluster.test_score_array import python as python  # noqa: PLC0414 - a fixture
@@ -115,6 +116,11 @@ def with_mark(mark: str) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def held_mark(engine: Engine) -> str:
+    """What all that belongs to a held engine has in its environment: jobs of other clusters may have the same id."""
+    return f"SLUICEWAY_CONTEXT={Path(engine.connection.nodes[0]['log']).parent.parent}/context.json"
 
 
 @pytest.fixture
@@ -304,9 +310,10 @@ async def test_a_flow_holds_a_cluster_in_an_allocation_over_several_steps(launch
         assert engine.inside != engine.address
         for number in range(2):
             assert await asyncio.to_thread(used, engine.address, number) == (2, number + 2)
-        assert engine.session is not None
-        job = str(engine.session.allocation.job)
-        mark = f"SLURM_JOB_ID={job}"
+        step = "import os; print(os.environ['DASK_SCHEDULER_ADDRESS'])"
+        beside = await engine.run(Command.of(str(launched.python), "-c", step))
+        assert beside.require_success().text == f"{engine.inside}\n"
+        mark = held_mark(engine)
         assert len(with_mark(mark)) > 4
     async with asyncio.timeout(20):
         while with_mark(mark):

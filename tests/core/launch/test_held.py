@@ -51,7 +51,8 @@ async def test_an_engine_is_there_as_long_as_the_block() -> None:
 
 async def test_an_engine_that_does_not_come_up_says_why() -> None:
     with held_here(sys.executable) as holding:
-        failing = ToyLauncher(parts=(("sh", "-c", "echo no room here; exit 4"),))
+        # It is ready only when this is there: a part that ends just after the start has not come up either.
+        failing = ToyLauncher(parts=(("sh", "-c", "echo no room here; exit 4"),), wait=("/nowhere",))
         with pytest.raises(EngineFailed, match=r"(?s)this machine.*exit code 4.*no room here"):
             async with holding.engine(failing):
                 pass

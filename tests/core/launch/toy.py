@@ -27,8 +27,9 @@ def start(engine, options):
         engine.facts(part)
     boss = engine.start(engine.nodes[0], options["boss"], name="boss", is_vital=True, is_child=True)
     engine.ready(lambda: [each for each in options["wait"] if not os.path.exists(each)], options["seconds"])
-    engine.connect("toy://here", "http://127.0.0.1:1/")
-    return {"TOY": "toy://here"}
+    variables = {"TOY": "toy://here"}
+    engine.connect("toy://here", "http://127.0.0.1:1/", variables=variables)
+    return variables
 
 sys.exit(nodeside.launch("toy", start, sys.argv[1:]))
 """
