@@ -40,6 +40,7 @@ _UNITS = {"m": 1, "g": 1 << 10, "t": 1 << 20}
 # Mebibytes. A daemon has a heap of 256 and what a JVM needs beside it; Spark refuses a heap with less than 450 to use.
 _DAEMON_HEAP, _DAEMON, _OVERHEAD, _LEAST = 256, 384, 384, 512
 _OVERHEAD_SHARE = 0.1
+_GPUS, _FIND_GPUS = "resource.gpu.amount", "resource.gpu.discoveryScript"
 # Light programs, which need no compiler's best and no threads to collect garbage.
 _DAEMON_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dspark.port.maxRetries=0 -Dspark.ui.reverseProxy=true"
 # Drivers run beside us: nobody submits them to the master, by a port that all masters of a node would share.
@@ -90,7 +91,8 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     memory = min((int(each["memory"]) for each in _alive(dashboard)), default=_LEAST)
     events = os.path.join(engine.folder, "events")
     os.makedirs(events, exist_ok=True)
-    told = properties(head, address, facts[_UI_PORT], memory, dict(options, events=events))
+    gpus = min(int(part.facts["gpus"]) for part in parts)
+    told = properties(head, address, facts[_UI_PORT], memory, dict(options, events=events, gpus=gpus))
     variables = _variables(home, head, address, facts["tmp"])
     write_settings(variables["SPARK_CONF_DIR"], told, os.environ.get("SPARK_CONF_DIR", os.path.join(home, "conf")))
     # The driver of a Python payload is a JVM that hears of its end, and then closes its log of events.
@@ -151,7 +153,7 @@ def _start_worker(engine: Engine, node: Node, home: str, address: str, options: 
     if node == engine.nodes[0]:
         reserve += _DAEMON + int(mebibytes(options["driver_memory"]) * (1 + _OVERHEAD_SHARE))
     order = {"home": home, "master": address, "host": node.address, "reserve": reserve}
-    order.update((name, "{%s}" % name) for name in ("node", "cpus", "memory", "port0", "port1", "tmp"))
+    order.update((name, "{%s}" % name) for name in ("node", "cpus", "memory", "gpus", "port0", "port1", "tmp"))
     order.update(wished={name: options[name] for name in ("cores", "memory")})
     words = [sys.executable, "-I", os.path.abspath(__file__), "--worker", json.dumps(order)]
     own = _daemon(home, node, "SPARK_WORKER_OPTS")
@@ -165,6 +167,8 @@ def become_worker(order: Dict[str, Any]) -> NoReturn:
         text = "node %s has %d MiB for this job, too little: Spark needs %d MiB there; ask for more memory"
         complain(text % (order["node"], int(order["memory"]) // _MEBIBYTE, order["reserve"] + _OVERHEAD + _LEAST))
         sys.exit(1)
+    own = offered_gpus(gpu_addresses(int(order["gpus"]), os.environ), order["tmp"])
+    os.environ["SPARK_WORKER_OPTS"] = " ".join(own + [os.environ.get("SPARK_WORKER_OPTS", "")])
     spark_class = os.path.join(order["home"], "bin", "spark-class")
     argv = [
         spark_class, "org.apache.spark.deploy.worker.Worker",
@@ -180,6 +184,24 @@ def offer(memory: int, reserve: int) -> str:
     left = memory - reserve
     heap = min(left - _OVERHEAD, int(left / (1 + _OVERHEAD_SHARE)))
     return "%dm" % heap if heap >= _LEAST else ""
+
+
+def gpu_addresses(count: int, variables: Mapping[str, str]) -> List[str]:
+    """Give what the job's GPUs on this node are called: as CUDA is told, else by their numbers."""
+    named = [each for each in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if each not in ("", "-1")]
+    return named if len(named) == count else [str(number) for number in range(count)]
+
+
+def offered_gpus(addresses: List[str], folder: str) -> List[str]:
+    """Give the options by which a worker offers GPUs, which it asks a script for; nothing where there are none."""
+    if not addresses:
+        return []
+    script = os.path.join(folder, "gpus.sh")
+    told = json.dumps({"name": "gpu", "addresses": addresses})
+    with open(script, "w", encoding="ascii") as file:
+        file.write("#!/bin/sh\necho %s\n" % shlex.quote(told))
+    os.chmod(script, 0o700)
+    return ["-Dspark.worker.%s=%d" % (_GPUS, len(addresses)), "-Dspark.worker.%s=%s" % (_FIND_GPUS, script)]
 
 
 def mebibytes(text: str) -> int:
@@ -204,6 +226,9 @@ def properties(head: Node, address: str, ui_port: int, memory: int, options: Map
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": "file://" + quote(options["events"]),
     }
+    if options["gpus"]:
+        # Which of them a task gets is what the application asks: spark.task.resource.gpu.amount.
+        told["spark.executor." + _GPUS] = str(options["gpus"])
     return dict(told, **options["conf"])
 
 

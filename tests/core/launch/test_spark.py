@@ -38,7 +38,7 @@ if os.environ.get("BROKEN"):
 port = int(options["--port"])
 worker = {"host": options["--host"], "port": port, "state": "ALIVE", "memory": int(options["--memory"].rstrip("m"))}
 with open(os.path.join(registered, ".new-%d" % port), "w") as file:
-    json.dump(dict(worker, argv=sys.argv), file)
+    json.dump(dict(worker, argv=sys.argv, options=os.environ["SPARK_WORKER_OPTS"]), file)
 os.rename(file.name, os.path.join(registered, str(port)))
 os.makedirs(os.path.join(options["--work-dir"], "app-1", "0"), exist_ok=True)
 for name in ("stdout", "stderr", "large.jar"):
@@ -95,6 +95,28 @@ def test_the_payload_is_told_the_master_once_all_workers_are_there_and_what_exec
     assert Path(folder.work / "listed").read_text().split() == sorted(str(each["port0"]) for each in workers)
     kept = Path(folder.connection).parent / "local2/app-1/0"
     assert sorted(each.name for each in kept.iterdir()) == ["stderr", "stdout"]
+
+
+def test_gpus_are_offered_by_each_worker_and_asked_for_by_the_application(spark: StandIn) -> None:
+    text = """
+        grep resource "$SPARK_CONF_DIR/spark-defaults.conf"
+        for each in "$REGISTERED"/*; do "$(grep -o 'discoveryScript=[^ "]*' "$each" | cut -d= -f2)"; done
+    """
+    _, done = spark.run("sh", "-ec", text, CUDA_VISIBLE_DEVICES="3,5", SPARK_WORKER_OPTS="-Dof.the.site=yes")
+    asked, *offered = done.stdout.decode().splitlines()
+    assert asked == "spark.executor.resource.gpu.amount 2", done.stderr.decode()
+    assert [json.loads(each) for each in offered] == [{"name": "gpu", "addresses": ["3", "5"]}] * 2
+    told = [json.loads(each.read_bytes())["options"] for each in (spark.folder / "registered").iterdir()]
+    assert [each for each in told if "-Dspark.worker.resource.gpu.amount=2 " not in each] == []
+    assert [each for each in told if "-Dof.the.site=yes" not in each] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "visible", "addresses"),
+    [(2, "3,5", ["3", "5"]), (2, "", ["0", "1"]), (1, "GPU-8f", ["GPU-8f"]), (0, "-1", []), (1, "0,1", ["0"])],
+)
+def test_gpus_are_called_as_cuda_is_told_or_by_their_numbers(count: int, visible: str, addresses: list[str]) -> None:
+    assert spark_side.gpu_addresses(count, {"CUDA_VISIBLE_DEVICES": visible}) == addresses
 
 
 def test_a_worker_that_does_not_start_is_told_with_the_end_of_its_log(spark: StandIn) -> None:
