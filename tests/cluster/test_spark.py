@@ -30,7 +30,7 @@ from sluiceway.core.runs.run import Line
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.launch import start_spark
-from tests.cluster.test_dask import Launched, said, with_mark
+from tests.cluster.test_dask import Launched, held_mark, said, with_mark
 from tests.cluster.test_runs import There
 from tests.cluster.test_runs import there as there  # noqa: PLC0414 - a fixture
 from tests.engines import environment_with
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sluiceway.deployments.devcluster.cluster import Devcluster
 
 # To make the environment takes minutes where it has to be fetched; each JVM takes seconds on a machine that is used.
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 # JVMs that start fast matter here, and not how fast they become.
 JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
@@ -66,6 +66,13 @@ sums = rows.rdd.mapPartitions(slow).toDF(["key", "id"]).groupBy("key").agg(f.sum
 print(json.dumps([list(row) for row in sums.collect()]))
 named = lambda n: (time.sleep(0.2), os.environ["SLUICEWAY_NODE"])[1]
 print(json.dumps(sorted(set(sc.parallelize(range(24), 24).map(named).collect()))))
+"""
+
+# The same without a Python on the nodes, and so quicker.
+SUMS = f"""{BEGIN}
+rows = spark.range(0, {ROWS}, 1, 12).selectExpr("id", "id * 7919 % {KEYS} AS key")
+sums = rows.groupBy("key").agg(f.sum("id"), f.count("id")).orderBy("key")
+print(json.dumps([list(row) for row in sums.collect()]))
 """
 
 
@@ -107,6 +114,18 @@ class Sparked(Launched):
             yield from map(json.loads, text.splitlines())
 
 
+def shuffled(events: Iterator[dict[str, Any]]) -> tuple[dict[str, int], dict[str, int]]:
+    """How many bytes each executor's host has written for others, and read of others."""
+    written: defaultdict[str, int] = defaultdict(int)
+    read: defaultdict[str, int] = defaultdict(int)
+    for each in events:
+        if each["Event"] == "SparkListenerTaskEnd":
+            where, metrics = each["Task Info"]["Host"], each["Task Metrics"]
+            written[where] += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
+            read[where] += metrics["Shuffle Read Metrics"]["Remote Bytes Read"]
+    return written, read
+
+
 @pytest.fixture(scope="session")
 def spark_python() -> Path:
     return environment_with("pyspark[connect]")
@@ -117,6 +136,18 @@ def sparked(there: There, devcluster: Devcluster, spark_python: Path) -> Sparked
     return Sparked(there=there, devcluster=devcluster, python=spark_python)
 
 
+async def test_a_shuffle_over_executors_on_two_nodes_gives_what_polars_gives(sparked: Sparked) -> None:
+    request = sparked.request(SUMS, WORKERS="2")
+    receipt = await sparked.there.run(request, nodes=2, cpus=1, memory="2500M", time="8m")
+    assert receipt.succeeded, receipt.stderr.read_text()
+    assert said(receipt) == [expected()]
+    written, _ = shuffled(sparked.events(request))
+    parts = [each for each in sparked.connection(request)["nodes"] if each["part"] != "master"]
+    assert {each for each in written if written[each]} == {each["address"] for each in parts}
+    await sparked.left_nothing(request)
+
+
+@pytest.mark.nightly
 async def test_a_shuffle_over_executors_on_three_nodes_gives_what_polars_gives(sparked: Sparked) -> None:
     request = sparked.request(SHUFFLE, WORKERS="3")
     receipt = await sparked.there.run(request, nodes=3, cpus=2, memory="2500M", time="8m")
@@ -125,13 +156,7 @@ async def test_a_shuffle_over_executors_on_three_nodes_gives_what_polars_gives(s
     assert sums == expected()
     parts = [each for each in sparked.connection(request)["nodes"] if each["part"] != "master"]
     assert nodes == sorted(each["node"] for each in parts)
-    written: defaultdict[str, int] = defaultdict(int)
-    read: defaultdict[str, int] = defaultdict(int)
-    for each in sparked.events(request):
-        if each["Event"] == "SparkListenerTaskEnd":
-            where, metrics = each["Task Info"]["Host"], each["Task Metrics"]
-            written[where] += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
-            read[where] += metrics["Shuffle Read Metrics"]["Remote Bytes Read"]
+    written, read = shuffled(sparked.events(request))
     addresses = {each["address"] for each in parts}
     assert {each for each in written if written[each]} == addresses
     assert any(read.values())
@@ -141,6 +166,23 @@ async def test_a_shuffle_over_executors_on_three_nodes_gives_what_polars_gives(s
     await sparked.left_nothing(request)
 
 
+@pytest.mark.nightly
+async def test_gpus_reach_spark_and_each_task_is_given_its_own(sparked: Sparked) -> None:
+    text = f"""{BEGIN}
+from pyspark import TaskContext
+def mine(_):
+    time.sleep(3)
+    yield TaskContext.get().resources()["gpu"].addresses
+print(json.dumps(sorted(sc.parallelize(range(2), 2).mapPartitions(mine).collect())))
+print(json.dumps([sc.getConf().get("spark.executor.resource.gpu.amount")]))
+"""
+    launcher = SparkLauncher(driver_memory="512m", memory="512m", conf={"spark.task.resource.gpu.amount": "1"})
+    receipt = await sparked.there.run(sparked.request(text, launcher), gpus=2, cpus=2, memory="2500M", time="8m")
+    assert receipt.succeeded, receipt.stderr.read_text()
+    assert said(receipt) == [[["0"], ["1"]], ["2"]]
+
+
+@pytest.mark.nightly
 async def test_an_executor_that_is_killed_is_told_and_changes_no_result(sparked: Sparked) -> None:
     """Red on: core/launch/spark_side.py: `engine.watch = Losses(master.log, parts)` -> `pass`."""
     request = sparked.request(SHUFFLE, WORKERS="2", EACH="2")
@@ -159,6 +201,7 @@ async def test_an_executor_that_is_killed_is_told_and_changes_no_result(sparked:
     await sparked.left_nothing(request)
 
 
+@pytest.mark.nightly
 async def test_a_node_that_leaves_is_told_and_the_others_do_its_work(sparked: Sparked) -> None:
     """Red on: core/launch/nodeside.py: `say(kind="log", text=text, level="warning")` -> `pass`."""
     request = sparked.request(SHUFFLE, WORKERS="2", EACH="2")
@@ -176,6 +219,7 @@ async def test_a_node_that_leaves_is_told_and_the_others_do_its_work(sparked: Sp
     await sparked.left_nothing(request)
 
 
+@pytest.mark.nightly
 async def test_a_run_that_is_cancelled_leaves_no_process_and_its_logs(sparked: Sparked) -> None:
     request = sparked.request(SHUFFLE, WORKERS="2", EACH="60")
     running = asyncio.create_task(sparked.there.run(request, nodes=2, cpus=2, memory="2500M", time="8m"))
@@ -193,6 +237,7 @@ async def test_a_run_that_is_cancelled_leaves_no_process_and_its_logs(sparked: S
     assert [each for each in sparked.events(request) if each["Event"] == "SparkListenerApplicationStart"]
 
 
+@pytest.mark.nightly
 async def test_a_program_is_submitted_and_its_exit_code_comes_back(sparked: Sparked) -> None:
     """Red on: core/launch/spark_side.py: `return [os.path.join(home, "bin", "spark-submit")]` -> `return ["true"]`."""
     request = sparked.submitted(f"{BEGIN}\nprint(json.dumps([sc.master, spark.range(9).count()]))\nsys.exit(7)\n")
@@ -202,6 +247,7 @@ async def test_a_program_is_submitted_and_its_exit_code_comes_back(sparked: Spar
     await sparked.left_nothing(request)
 
 
+@pytest.mark.nightly
 async def test_a_worker_that_cannot_start_fails_the_run_with_the_end_of_its_log(sparked: Sparked) -> None:
     request = sparked.request("touch ran\n", SPARK_WORKER_OPTS="-Xss1k")
     receipt = await sparked.there.run(request, nodes=2, memory="2500M", time="8m")
@@ -213,6 +259,7 @@ async def test_a_worker_that_cannot_start_fails_the_run_with_the_end_of_its_log(
     assert (little.exit_code, "has 900 MiB for this job, too little" in little.stderr.read_text()) == (69, True)
 
 
+@pytest.mark.nightly
 async def test_the_payload_is_warned_of_the_time_limit_and_its_driver_is_not(sparked: Sparked) -> None:
     """Red on: core/launch/spark_side.py: `trap '' USR1` -> `:`."""
     text = f"""import signal, sys
@@ -237,6 +284,7 @@ time.sleep(600)
     await sparked.left_nothing(request)
 
 
+@pytest.mark.nightly
 async def test_two_jobs_on_one_node_have_a_cluster_each_and_a_page_each_that_is_opened_from_here(
     sparked: Sparked,
 ) -> None:
@@ -281,6 +329,7 @@ def java_below(pid: int) -> list[int]:
     return [int(each) for each in found if Path(f"/proc/{each}/exe").resolve().name == "java"]
 
 
+@pytest.mark.nightly
 async def test_a_flow_holds_a_cluster_in_an_allocation_over_several_steps(sparked: Sparked) -> None:
     wish = Resources(nodes=2, cpus=2, memory="2500M", time="10m")
     options = SMALL.model_dump(exclude_defaults=True) | {"connect": True, "ready_seconds": 300}
@@ -289,13 +338,11 @@ async def test_a_flow_holds_a_cluster_in_an_allocation_over_several_steps(sparke
         assert len(json.loads(await asyncio.to_thread(asked, f"{engine.dashboard}json/"))["workers"]) == 2
         for number in range(2):
             assert await asyncio.to_thread(counted, sparked.python, engine.address, number) == f"sum {number + 9}\n"
-        assert engine.session is not None
-        # A program in the allocation sees the same cluster; the server has all executors, so it asks for none.
-        told = [f"{name}={value}" for name, value in engine.variables.items()]
-        shown = Command.of("env", *told, "sh", "-c", 'echo "$MASTER"; ls "$SPARK_CONF_DIR"')
-        lines = (await engine.session.run(shown)).require_success().text.splitlines()
+        # A program beside it sees the same cluster; the server has all executors, so it asks for none.
+        shown = Command.of("sh", "-c", 'echo "$MASTER"; ls "$SPARK_CONF_DIR"')
+        lines = (await engine.run(shown)).require_success().text.splitlines()
         assert lines == [engine.inside, "spark-defaults.conf", "spark-env.sh"]
-        mark = f"SLURM_JOB_ID={engine.session.allocation.job}"
+        mark = held_mark(engine)
         assert len(with_mark(mark)) > 4
     async with asyncio.timeout(20):
         while with_mark(mark):
