@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow
+from prefect.utilities.asyncutils import run_coro_as_sync
 
+from sluiceway.blocks.runtime_environment import runtime_named
 from sluiceway.blocks.slurm import cluster_of_block
 from sluiceway.core.checkout import require_one_tree
 from sluiceway.core.genetics.build import Build
@@ -43,6 +45,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     compare: Literal["plink2"] | None = None,
     compare_most: int = 5,
     synthetic: bool = False,  # noqa: FBT001, FBT002
+    env: str | None = None,
 ) -> Summary:
     """Score every given score against everybody of a reference panel, in one pass over its genotypes.
 
@@ -65,6 +68,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
         compare: Compare some scores with what this program makes of the same rows; the run fails where one differs.
         compare_most: How many scores to compare.
         synthetic: Say on the report that the genotypes and scores are invented.
+        env: The environment that the jobs of a Slurm cluster score in, by the name of its block or of its table in
+            clusters.toml; left out, they score with the Python of the cluster's settings.
 
     Returns:
         How it went; the run fails where every score did.
@@ -92,7 +97,8 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     )
     place = parse(on)
     progress = ProgressArtifacts(clock, key=scoring_page.KEY)
-    at_place = scorer_at(place, workers=workers, find=cluster_of_block)
+    runtime = run_coro_as_sync(runtime_named(env))
+    at_place = scorer_at(place, workers=workers, find=cluster_of_block, runtime=runtime)
     with exclusive(out, purpose="score"), at_place as scorer:
         run = ReferenceScoring(asked, clock=clock, progress=progress, scorer=scorer)
         with Usage(clock) as usage:
@@ -112,7 +118,7 @@ def score_reference(  # noqa: PLR0913, PLR0917 - one per field of the form
     return summary
 
 
-def parameters_of(asked: Asked, place: Place) -> dict[str, Any]:
+def parameters_of(asked: Asked, place: Place, *, env: str | None = None) -> dict[str, Any]:
     """Give the flow's parameters that ask for this."""
     return {
         "panel": asked.panel,
@@ -132,4 +138,5 @@ def parameters_of(asked: Asked, place: Place) -> dict[str, Any]:
         "compare": asked.compare,
         "compare_most": asked.compare_most,
         "synthetic": asked.synthetic,
+        "env": env,
     }

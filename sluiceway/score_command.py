@@ -58,6 +58,9 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     on: Annotated[
         str, typer.Option("--on", help="Where: local, dask, dask:ADDRESS of a scheduler, or a cluster's name.")
     ] = "local",
+    env: Annotated[
+        str | None, typer.Option("--env", help="On a cluster, the environment that scores there: one with sluiceway.")
+    ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")
     ] = os.cpu_count() or 1,
@@ -113,36 +116,40 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
         _print_plan(plan, as_json=as_json)
         return
     server = direct_or_flow.server(flow=flow)
-    summary = _directly(asked, place) if server is None else _as_flow(asked, place, server, as_json=as_json)
+    if server is None:
+        summary = _directly(asked, place, env)
+    else:
+        summary = _as_flow(asked, place, server, env=env, as_json=as_json)
     _print(summary, as_json=as_json)
     summary.require_some()
     summary.require_agreement()
 
 
-def _directly(asked: Asked, place: Place) -> Summary:
+def _directly(asked: Asked, place: Place, env: str | None) -> Summary:
     from sluiceway.core.remote.clock import SystemClock
     from sluiceway.core.report import console
     from sluiceway.core.runs.reference_scoring import ReferenceScoring
 
-    with _scorer_at(place, asked.workers) as scorer, console.progress_bars() as progress:
+    with _scorer_at(place, asked.workers, env) as scorer, console.progress_bars() as progress:
         return ReferenceScoring(asked, clock=SystemClock(), progress=progress, scorer=scorer).run()
 
 
 @contextmanager
-def _scorer_at(place: Place, workers: int) -> Iterator[Scorer | None]:
+def _scorer_at(place: Place, workers: int, env: str | None) -> Iterator[Scorer | None]:
     """Give what scores ranges at a place; none for this process, which then loads nothing that reaches others."""
     from sluiceway.core.runs.place import Local
 
-    if isinstance(place, Local):
+    if isinstance(place, Local) and env is None:
         yield None
         return
+    from sluiceway import resource_options as asks
     from sluiceway.tasks.dask_ranges import scorer_at
 
-    with scorer_at(place, workers=workers) as scorer:
+    with scorer_at(place, workers=workers, runtime=asks.runtime(env)) as scorer:
         yield scorer
 
 
-def _as_flow(asked: Asked, place: Place, server: Server, *, as_json: bool) -> Summary:
+def _as_flow(asked: Asked, place: Place, server: Server, *, env: str | None, as_json: bool) -> Summary:
     """Do the same as a flow run; the first line says where its page is."""
     from sluiceway.core.report import console
     from sluiceway.deployments.direct_or_flow import connected, telling_its_page
@@ -151,7 +158,7 @@ def _as_flow(asked: Asked, place: Place, server: Server, *, as_json: bool) -> Su
         from sluiceway.flows.score_reference import parameters_of, score_reference
 
         told = console.for_remarks() if as_json else console.for_results()
-        summary: Summary = telling_its_page(score_reference, told)(**parameters_of(asked, place))
+        summary: Summary = telling_its_page(score_reference, told)(**parameters_of(asked, place, env=env))
     return summary
 
 

@@ -32,6 +32,7 @@ from sluiceway.tasks.dask_cluster import dask_client, dask_cluster
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.genetics.ranges import Range
     from sluiceway.core.genetics.score import Partial
     from sluiceway.core.provenance.software import Software
@@ -54,14 +55,20 @@ while IFS= read -r name && IFS= read -r kept; do ln -sfn -- "$kept" "$name" || e
 
 
 @contextmanager
-def scorer_at(place: Place, *, workers: int, find: FindCluster = cluster_named) -> Iterator[Scorer | None]:
+def scorer_at(
+    place: Place, *, workers: int, find: FindCluster = cluster_named, runtime: Runtime | None = None
+) -> Iterator[Scorer | None]:
     """Give what scores ranges at a place as long as the block lasts; none for the threads of this process.
 
     Args:
         place: The place.
         workers: Dask's workers on this machine, or at most so many jobs of a cluster.
         find: Who knows the clusters.
+        runtime: What the elements of a cluster's arrays run in; PlaceUnusable where there are none.
     """
+    if runtime is not None and not isinstance(place, Cluster):
+        reason = f"only the elements of a cluster's array run in an environment, and {runtime.name!r} was asked for"
+        raise PlaceUnusable(place=str(place), reason=reason)
     match place:
         case Local():
             yield None
@@ -73,7 +80,7 @@ def scorer_at(place: Place, *, workers: int, find: FindCluster = cluster_named) 
         case Cluster():
             from sluiceway.tasks.slurm_ranges import ranges_on  # noqa: PLC0415 - brings SSH along
 
-            with ranges_on(place, find=find) as ranges:
+            with ranges_on(place, find=find, runtime=runtime) as ranges:
                 yield ranges
 
 

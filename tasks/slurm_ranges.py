@@ -14,6 +14,7 @@ from sluiceway.core.runs.score_array import ScoreArrays
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.genetics.ranges import Range
     from sluiceway.core.genetics.reference import Reference, Staged
     from sluiceway.core.genetics.score import Partial
@@ -39,17 +40,17 @@ class SlurmRanges:
 
 
 @contextmanager
-def ranges_on(place: Cluster, *, find: FindCluster) -> Iterator[SlurmRanges]:
+def ranges_on(place: Cluster, *, find: FindCluster, runtime: Runtime | None = None) -> Iterator[SlurmRanges]:
     """Give what scores ranges on a cluster as long as the block lasts; when all went well, nothing is left there."""
     with asyncio.Runner() as runner:
-        arrays = runner.run(_arrays(place, find))
+        arrays = runner.run(_arrays(place, find, runtime))
         yield SlurmRanges(arrays=arrays, runner=runner)
         runner.run(arrays.tidy())
 
 
-async def _arrays(place: Cluster, find: FindCluster) -> ScoreArrays:
+async def _arrays(place: Cluster, find: FindCluster, runtime: Runtime | None) -> ScoreArrays:
     runs = runs_here()
-    return ScoreArrays(await access_to(await find(place.name), runs.clock), runs, place)
+    return ScoreArrays(await access_to(await find(place.name), runs.clock), runs, place, runtime)
 
 
 async def _next(partials: AsyncGenerator[Partial]) -> Partial | None:

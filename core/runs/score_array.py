@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sluiceway.core.environments.entering import words_at
 from sluiceway.core.errors import PlaceUnusable, RunFailed, TransferFailed
 from sluiceway.core.events import tell
 from sluiceway.core.remote.shell import Command
@@ -25,7 +27,7 @@ from sluiceway.core.runs.partials import partial_name
 from sluiceway.core.runs.receipt import RunReceipt, tail_of
 from sluiceway.core.runs.request import Content, Element
 from sluiceway.core.runs.score_element import CHECK, MODULE, REFUSED, Order
-from sluiceway.core.runs.score_work import Work, table_files
+from sluiceway.core.runs.score_work import Work, python_of, table_files
 from sluiceway.core.runs.slurm_array import SlurmArray
 from sluiceway.core.runs.slurm_job import KEPT
 from sluiceway.core.runs.transfer import Transfer, kept_name
@@ -37,6 +39,7 @@ from sluiceway.core.store.record import Damage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.genetics.ranges import Range
     from sluiceway.core.genetics.reference import Reference, Staged
     from sluiceway.core.genetics.score import Partial
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ENTERED: Final = "entered"
 _ROUNDS: Final = 4
 """Arrays that are begun or joined for one batch before it has failed."""
 
@@ -54,8 +58,9 @@ _ROUNDS: Final = 4
 class ScoreArrays:
     """Scores the ranges of batches on one cluster."""
 
-    def __init__(self, access: Access, runs: Runs, place: Cluster) -> None:
-        """Use a cluster, by the name that people know it by."""
+    def __init__(self, access: Access, runs: Runs, place: Cluster, runtime: Runtime | None = None) -> None:
+        """Use a cluster, by the name that people know it by; elements run in an environment, where there is one."""
+        self._runtime = runtime
         self._access, self._runs, self._place = access, runs, place
         self._transfer = Transfer(access.shell, access.clock)
         self._tables: dict[Path, dict[str, Content]] = {}
@@ -163,7 +168,7 @@ class ScoreArrays:
     async def _require_same(self, order: Order) -> None:
         """Raise PlaceUnusable where the cluster has other code than this machine, or another panel."""
         if order.panel not in self._checked:
-            await require_same(self._access, order, place=str(self._place))
+            await require_same(self._access, order, place=str(self._place), runtime=self._runtime)
             self._checked.add(order.panel)
 
     async def _require_hope(
@@ -189,7 +194,7 @@ class ScoreArrays:
         if folder not in self._tables:
             # Read once: it is large.
             self._tables[folder] = table_files(folder)
-        return Work.of(reference, staged, self._tables[folder], self._access)
+        return Work.of(reference, staged, self._tables[folder], self._access, runtime=self._runtime)
 
     @property
     def _at_once(self) -> int:
@@ -213,15 +218,22 @@ class ScoreArrays:
         return [each for each, intent in intents if intent is not None and intent["place"] == str(self._place)]
 
 
-async def require_same(access: Access, order: Order, *, place: str) -> None:
-    """Raise PlaceUnusable where a cluster's Python has other code than this machine, or finds another panel."""
-    python = access.settings.python
+async def require_same(access: Access, order: Order, *, place: str, runtime: Runtime | None = None) -> None:
+    """Raise PlaceUnusable where what scores on a cluster has other code than this machine, or finds another panel."""
+    transfer, python = Transfer(access.shell, access.clock), python_of(access, runtime)
     argv = ("env", "PYTHONSAFEPATH=1", python, "-m", MODULE, CHECK)
-    done = await Transfer(access.shell, access.clock).ask(Command(argv=argv, stdin=order.to_bytes()))
+    if runtime is None:
+        done = await transfer.ask(Command(argv=argv, stdin=order.to_bytes()))
+    else:
+        folder = access.base / _ENTERED / secrets.token_hex(8)
+        enters = await words_at(runtime, access, folder=folder, partition=access.settings.resources.partition)
+        done = await transfer.ask(Command(argv=(*enters, *argv), stdin=order.to_bytes()))
+        await transfer.ask(Command.of("rm", "-rf", "--", str(folder)))
     frames = read_frames(done)
     if isinstance(frames, Unreachable):
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [frames.reason]
-        raise PlaceUnusable(place=place, reason=f"its Python, {python!r}, cannot score: {said[0]}")
+        whose = "its Python" if runtime is None else f"the Python of {runtime.name!r}"
+        raise PlaceUnusable(place=place, reason=f"{whose}, {python!r}, cannot score: {said[0]}")
     if problem := frames.value("problem"):
         raise PlaceUnusable(place=place, reason=problem)
 

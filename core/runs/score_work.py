@@ -17,6 +17,7 @@ from sluiceway.core.slurm.resources import Memory
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.genetics.reference import Reference, Staged
     from sluiceway.core.genetics.score import Partial
     from sluiceway.core.runs.access import Access
@@ -48,6 +49,7 @@ class Work:
         access: Access,
         *,
         inputs: PurePosixPath | None = None,
+        runtime: Runtime | None = None,
     ) -> Self:
         """Say what is to be done on a cluster. Rows and the panel's table are inputs; the way there is not in the key.
 
@@ -57,6 +59,7 @@ class Work:
             table: The files of the panel's table, by the names of inputs.
             access: The cluster.
             inputs: Where the inputs lie there, unless it is where an element has them.
+            runtime: What elements run in; none for the Python that the cluster's settings name.
         """
         batch, software = staged.batch, scoring_software()
         files = [staged.folder / f"{each.number}.rows" for each in reference.ranges]
@@ -72,12 +75,13 @@ class Work:
             },
             modules=software.modules,
             versions=software.environment,
+            runtime=runtime,
             title=f"{batch.scores} scores, in {len(reference.ranges)} ranges of a panel",
         )
         prefix = there_of(PurePosixPath(reference.panel.prefix), access.settings.panels)
         known = access.base / _PANELS
         order = Order.made(reference, batch, key=asked.key, prefix=prefix, known=known, inputs=inputs)
-        script = f'exec {shlex.quote(access.settings.python)} -m {MODULE} "$@"\n'
+        script = f'exec {shlex.quote(python_of(access, runtime))} -m {MODULE} "$@"\n'
         return cls(
             request=replace(asked, carried={ORDER: order.to_bytes(), _SCRIPT: script.encode()}),
             order=order,
@@ -103,6 +107,11 @@ class Work:
         found = self.read(number)
         self.here(number).unlink()
         return found
+
+
+def python_of(access: Access, runtime: Runtime | None) -> str:
+    """Give the Python that scores on a cluster: the one of its settings, or the first on an environment's PATH."""
+    return access.settings.python if runtime is None else "python3"
 
 
 def table_files(folder: Path) -> dict[str, Content]:

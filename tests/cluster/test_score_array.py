@@ -11,7 +11,7 @@ import sysconfig
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,16 @@ import pytest
 
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
+from sluiceway.core.slurm.commands import LAST_FILE
 from tests.conftest import User
-from tests.wire.slurm.test_score_array import score
+from tests.wire.slurm.test_score_array import TABLES, score
 
 if TYPE_CHECKING:
     from sluiceway.deployments.devcluster.cluster import Devcluster
     from tests.conftest import Missing
 
+# Scoring begins with numba, on every node: a busy machine takes its time.
+pytestmark = pytest.mark.timeout(300)
 TOML = """
 [clusters.west]
 host = "{name}"
@@ -111,9 +114,10 @@ def test_an_element_that_is_killed_on_its_node_changes_no_bit(there: There) -> N
     with ThreadPoolExecutor() as pool:
         scored = pool.submit(on_cluster)
         os.kill(the_pid(there, "t1"), signal.SIGKILL)
-        while not (again := list(there.runs.glob("*/a2"))) and not scored.done():
+        # The last of an attempt's files: its elements' folders are there by then.
+        while not (again := list(there.runs.glob(f"*/a2/{LAST_FILE}"))) and not scored.done():
             time.sleep(0.05)
-        assert [each.name for each in again[0].glob("t*")] == ["t0"]
+        assert [each.name for each in again[0].parent.glob("t*")] == ["t0"]
         assert scored.result() == local
     assert list(there.runs.iterdir()) == []
 
@@ -133,3 +137,23 @@ def test_an_array_is_joined_after_its_run_was_killed(there: There) -> None:
     plan = there.devcluster.plan
     asked = ["ssh", "-F", str(plan.folder.ssh_config), plan.name, f"squeue -h -t all -o %F -n {token}"]
     assert len({*subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()}) == 1
+
+
+@pytest.mark.nightly
+def test_jobs_score_in_an_environment_where_the_cluster_s_own_python_has_nothing(there: There) -> None:
+    local, _ = replace(there, python=Path("/usr/bin/python3")).score(seed=3)
+    folder, program = there.user.folder, str(Path(sys.executable).with_name("sluiceway"))
+    known = folder / "home/clusters.toml"
+    known.write_text(f'{known.read_text()}\n[environments.own]\nkind = "path"\npath = "{there.python.parent.parent}"\n')
+    words = ["--panel", "here/small", "--scores", "scores", "--limit", "14", "--no-cache", "--on", "west"]
+    done = subprocess.run(
+        [program, "score", *words, "--env", "own", "--out", "west"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [(folder / "west" / name).read_bytes() for name in TABLES] == local
+    alone = subprocess.run(
+        [program, "score", *words, "--out", "alone"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert alone.returncode != 0
+    assert "cannot score" in alone.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sluiceway import cli
+from sluiceway.core.environments.environment import environment_of
+from sluiceway.core.environments.runtime import Runtime, runtime_of
 from sluiceway.core.errors import PlaceUnusable, RunFailed
 from sluiceway.core.genetics.results import scoring_software
 from sluiceway.core.genetics.synthetic import make_panel
@@ -77,8 +80,9 @@ class There:
             CLUSTER.format(base=self.base, python=python, here=here, there=self.panels, cpus=cpus),
         )
 
-    def score(self) -> list[bytes]:
-        return score(self.here.folder, self.here.panel, self.user.folder / "out", on="west")
+    def score(self, **environment: str) -> list[bytes]:
+        runtime = asyncio.run(runtime_of(environment_of("mine", environment, where="a test"))) if environment else None
+        return score(self.here.folder, self.here.panel, self.user.folder / "out", on="west", runtime=runtime)
 
     @property
     def sizes(self) -> list[int]:
@@ -87,9 +91,9 @@ class There:
         return [numbers.count(each) for each in sorted(set(numbers))]
 
 
-def score(folder: Path, panel: Path, out: Path, *, on: str) -> list[bytes]:
+def score(folder: Path, panel: Path, out: Path, *, on: str, runtime: Runtime | None = None) -> list[bytes]:
     asked = Asked(panel=panel, scores=(folder / "scores",), out=out, limit=14, use_cache=False)
-    with scorer_at(parse(on), workers=2) as scorer:
+    with scorer_at(parse(on), workers=2, runtime=runtime) as scorer:
         ReferenceScoring(asked, clock=SystemClock(), scorer=scorer).run()
     return [(out / name).read_bytes() for name in TABLES]
 
@@ -150,6 +154,15 @@ def test_an_array_gives_the_bits_of_this_machine_and_leaves_nothing_there(there:
     (size,) = there.sizes
     assert size == -(-N_RANGES // cpus)
     assert list((there.base / "runs").iterdir()) == []
+
+
+def test_elements_score_in_an_environment_although_the_cluster_s_own_python_could_not(there: There) -> None:
+    there.set_up(python=bare_python(there))
+    assert there.score(kind="path", path=sys.prefix) == there.here.local
+    assert list((there.base / "runs").iterdir()) == []
+    assert list((there.base / "entered").iterdir()) == []
+    with pytest.raises(PlaceUnusable, match=r"the Python of 'mine', 'python3', cannot score: .*No module named"):
+        there.score(kind="path", path="/usr")
 
 
 @pytest.mark.parametrize("how", ["cancelled in the queue", "lost with its node"])
@@ -236,13 +249,18 @@ def test_a_panel_that_changes_after_it_was_compared_is_refused_by_the_elements(t
             scored.result()
 
 
-def test_a_cluster_without_the_panel_the_code_or_the_very_same_of_either_is_refused(
-    there: There, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def bare_python(there: There) -> str:
+    """A Python that has its own modules, and no package."""
     bare = there.user.folder / "bare python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
-    there.set_up(python=str(bare))
+    return str(bare)
+
+
+def test_a_cluster_without_the_panel_the_code_or_the_very_same_of_either_is_refused(
+    there: There, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.set_up(python=bare_python(there))
     with pytest.raises(PlaceUnusable, match=r"bare python', cannot score: .*No module named 'sluiceway'"):
         there.score()
     there.set_up()
