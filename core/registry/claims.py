@@ -107,8 +107,8 @@ class Claims:
         ).returning(claims.c.epoch)
         while True:
             # Most who ask do not get it, and to ask keeps nobody waiting.
-            standing = await self.standing(key)
-            if standing is not None and not await self._is_open(key, now):
+            standing, is_open = await self._look(key, now)
+            if standing is not None and not is_open:
                 return standing
             async with self._database.writing() as connection:
                 epoch = (await connection.execute(taking)).scalar()
@@ -152,18 +152,7 @@ class Claims:
 
     async def standing(self, key: str) -> Standing | None:
         """Tell how a claim stands; none where the work was never taken."""
-        async with self._database.reading() as connection:
-            row = (await connection.execute(select(claims).where(claims.c.key == key))).mappings().first()
-        if row is None:
-            return None
-        return Standing(
-            key=row["key"],
-            owner=row["owner"],
-            epoch=row["epoch"],
-            state=State(row["state"]),
-            failures=row["failures"],
-            outcome=row["outcome"],
-        )
+        return (await self._look(key, self._now()))[0]
 
     @contextlib.asynccontextmanager
     async def fenced(self, held: Held) -> AsyncIterator[AsyncConnection]:
@@ -230,10 +219,22 @@ class Claims:
     async def _change(self, connection: AsyncConnection, held: Held, **changed: object) -> None:
         await connection.execute(update(claims).where(claims.c.key == held.key).values(**changed))
 
-    async def _is_open(self, key: str, now: int) -> bool:
+    async def _look(self, key: str, now: int) -> tuple[Standing | None, bool]:
+        """Tell how a claim stands and whether it may be taken, both at one moment."""
+        asked = select(claims, self._may_be_taken(now).label("is_open")).where(claims.c.key == key)
         async with self._database.reading() as connection:
-            found = await connection.execute(select(claims.c.key).where(claims.c.key == key, self._may_be_taken(now)))
-            return found.first() is not None
+            row = (await connection.execute(asked)).mappings().first()
+        if row is None:
+            return None, True
+        standing = Standing(
+            key=row["key"],
+            owner=row["owner"],
+            epoch=row["epoch"],
+            state=State(row["state"]),
+            failures=row["failures"],
+            outcome=row["outcome"],
+        )
+        return standing, bool(row["is_open"])
 
     def _may_be_taken(self, now: int) -> ColumnElement[bool]:
         return or_(
