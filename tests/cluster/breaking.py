@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sluiceway.core.remote.shell import Command
 from sluiceway.deployments.devcluster import daemons, machine
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
     from sluiceway.deployments.devcluster.cluster import Devcluster
     from sluiceway.deployments.devcluster.daemons import Daemon
 
+T = TypeVar("T")
 PROC = Path("/proc")
+SBATCH = Path(shutil.which("sbatch") or "/usr/bin/sbatch")
+_WAITS = """\
+#!/bin/sh
+echo "$$" >"{folder}/began.new" && mv "{folder}/began.new" "{folder}/began"
+until [ -e "{folder}/go" ]; do sleep 0.01; done
+exec {real} "$@"
+"""
 
 
 class AtSteps(logging.Handler):
@@ -109,19 +119,51 @@ def kill_what_runs(job: str, *, with_daemon: bool) -> None:
     machine.kill(tuple(found), signal.SIGKILL)
 
 
-def kill_sbatch(folder: Path, controller: int, *, after: float) -> None:
-    """Stop the controller once a submit from this folder has begun; kill its sbatch so long after that one is there."""
-    deadline = time.monotonic() + 30
-    while not ((folder / "submit.began.new").exists() or (folder / "submit.began").exists()):
+@dataclass(frozen=True)
+class WaitingSbatch:
+    """The next sbatch of the cluster's user: it has begun, and asks the controller nothing until it may go on."""
+
+    controller: int
+    folder: Path
+
+    def kill(self, *, after: float) -> None:
+        """Let it go on while the controller stands still, and kill it so long after."""
+        program = int(_awaited(lambda: _read(self.folder / "began")))
+        with standing_still(self.controller):
+            (self.folder / "go").touch()
+            _awaited(lambda: (PROC / f"{program}/exe").readlink().samefile(SBATCH))
+            time.sleep(after)
+            os.kill(program, signal.SIGKILL)
+            time.sleep(1)
+
+
+@contextlib.contextmanager
+def sbatch_that_waits(devcluster: Devcluster) -> Iterator[WaitingSbatch]:
+    """Put a program before sbatch, for the length of a block, that waits for a word and becomes sbatch."""
+    home, folder = devcluster.plan.folder.home, devcluster.plan.folder.home / "waits"
+    folder.mkdir()
+    shutil.chown(folder, devcluster.plan.user)
+    (folder / "sbatch").write_text(_WAITS.format(folder=folder, real=SBATCH))
+    (folder / "sbatch").chmod(0o755)
+    # Bash reads this for each command that sshd starts.
+    (home / ".bashrc").write_text(f'export PATH="{folder}:$PATH"\n')
+    try:
+        yield WaitingSbatch(id_of(daemons.slurmctld(devcluster.plan)), folder)
+    finally:
+        (home / ".bashrc").unlink()
+        shutil.rmtree(folder)
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _awaited(ask: Callable[[], T]) -> T:
+    deadline = time.monotonic() + 90
+    while not (answer := ask()):
         assert time.monotonic() < deadline
-        time.sleep(0.0005)
-    with standing_still(controller):
-        while not (found := [each for each in machine.processes() if called(each) == "sbatch"]):
-            assert time.monotonic() < deadline, "sbatch was quicker"
-            time.sleep(0.001)
-        time.sleep(after)
-        machine.kill(tuple(found), signal.SIGKILL)
-        time.sleep(1)
+        time.sleep(0.005)
+    return answer
 
 
 @contextlib.asynccontextmanager
