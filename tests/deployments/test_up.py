@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
 from sluiceway.deployments.direct_or_flow import UP
 from sluiceway.deployments.server import address
+from tests.deployments.page import PAGE
 from tests.deployments.runs import asked_for, client_of, runs_of, scheduled_run
 from tests.deployments.upped import Up
 
@@ -35,6 +38,12 @@ def test_the_first_line_says_where_the_pages_are_and_every_verb_finds_the_server
     assert json.loads((up.home / UP).read_text()) == {"api": f"{up.url}/api"}
 
 
+def test_what_it_says_is_what_the_page_about_deploying_shows(up: Up) -> None:
+    *_, shown = re.findall(r"^```\n(Prefect: .*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    said = [up.answer.splitlines()[0].replace(up.port, "4200"), *up.remarks.splitlines()[:2]]
+    assert said == shown.splitlines()
+
+
 def test_the_pages_ask_the_port_that_they_came_from(up: Up) -> None:
     assert httpx.get(f"{up.url}/ui-settings").json()["api_url"] == f"{up.url}/api"
 
@@ -45,6 +54,16 @@ def test_registering_again_changes_nothing(up: Up) -> None:
     registered = json.loads(done.stdout)
     assert {each["change"] for each in registered} == {"unchanged"}
     assert {each["kind"] for each in registered} == {"block type", "block", "work pool", "deployment", "automation"}
+
+
+async def test_whoever_is_to_be_told_is_named_in_automations_that_are_there_already(up: Up) -> None:
+    async with client_of(up.url) as client:
+        await CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9").asave("ops", client=client)
+    for change in ("changed", "unchanged"):
+        done = up.sluiceway("register", "--notify", "custom-webhook/ops", "--json")
+        assert done.returncode == 0, done.stderr
+        tell = [each["change"] for each in json.loads(done.stdout) if each["kind"] == "automation"]
+        assert tell == ["unchanged", "unchanged", change, change]
 
 
 def test_a_port_in_use_is_an_error_that_names_the_process(up: Up) -> None:
