@@ -66,8 +66,10 @@ def test_a_process_that_was_killed_holds_no_turn_and_its_jobs_still_count(slurm:
     first = submit("a", "b", "c", most=2)
     until(lambda: len(slurm.jobs) == 2)
     first.send_signal(signal.SIGKILL)
+    asked = len(slurm.asked("squeue"))
     second = submit("d", most=2)
-    time.sleep(3)
+    # It has looked, and looked again.
+    until(lambda: len(slurm.asked("squeue")) >= asked + 3)
     assert len(slurm.jobs) == 2
     slurm.set_starts(on=True)
     assert second.wait(timeout=60) == 0
