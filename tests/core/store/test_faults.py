@@ -28,7 +28,7 @@ def program(name: str, *words: object, inside: list[str] | None = None) -> str:
 
 @pytest.mark.parametrize("there", [b"", OLD, NEW], ids=["nothing", "another object", "the same object"])
 def test_whoever_is_killed_at_any_step_of_a_put_leaves_a_whole_object_or_none(tmp_path: Path, there: bytes) -> None:
-    """Red on: core/store/objects.py: `fresh.rename(place)` -> `shutil.copytree(fresh, place)`."""
+    """Red on: core/store/objects.py: `fresh.rename(place)` -> `__import__("shutil").copytree(fresh, place)`."""
     steps = program("killed", tmp_path, there.decode()).split("\n")[:-1]
     assert {"half a payload", "fsync", "rename", "replace", "mkdir"} <= set(steps)
     for number, step in enumerate(steps):
@@ -115,7 +115,7 @@ def test_an_object_that_was_cut_short_or_went_on_is_not_served_even_unread(
 
 @pytest.mark.parametrize("name", ["payload", "record.json"])
 def test_an_object_that_lacks_a_file_is_set_aside(whole: Path, tmp_path: Path, name: str) -> None:
-    """Red on: core/store/objects.py: `self._set_aside(place, key=key, reason=str(damage))` -> `pass`."""
+    """Red on: core/store/objects.py: `self._set_aside(place, key=key, reason=str(damage))` -> `return None`."""
     store = damaged(whole, tmp_path, name, b"")
     next(store.folder.rglob(name)).unlink()
     assert store.get(KEY) is None
