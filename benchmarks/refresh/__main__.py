@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--variants", type=int, default=20_000, help="how many variants the panel has")
     parser.add_argument("--people", type=int, default=100, help="how many people the panel has")
     parser.add_argument("--rounds", type=int, default=3, help="how often nothing has changed")
+    parser.add_argument("--brief", action="store_true", help="leave out the refresh after one file was revised")
     parser.add_argument("--real", type=Path, help="a folder with real metadata, to clean them too")
     parser.add_argument("--keep", action="store_true", help="keep the figures as the project's own, for its page")
     given = parser.parse_args()
@@ -29,7 +30,7 @@ def main() -> None:
         work = tempfile.TemporaryDirectory(prefix="sluiceway-bench-", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(work))
         upstream = stack.enter_context(invented(folder, **said).served())
-        outcome = measure(upstream, folder, rounds=given.rounds, real=given.real, said=said)
+        outcome = measure(upstream, folder, rounds=given.rounds, brief=given.brief, real=given.real, said=said)
     outcome.write(RESULT if given.keep else Path(tempfile.gettempdir()) / "sluiceway-refresh.json")
     print("\n\n".join(block(outcome) for block in report.BLOCKS.values()))
 

@@ -83,16 +83,17 @@ class Bench:
 
 
 def measure(
-    upstream: LoopbackCatalog, folder: Path, *, rounds: int, real: Path | None, said: dict[str, int]
+    upstream: LoopbackCatalog, folder: Path, *, rounds: int, brief: bool, real: Path | None, said: dict[str, int]
 ) -> Outcome:
-    """Refresh for the first time, again without any change, and for repairs; then clean metadata."""
+    """Refresh for the first time, again without any change, and for repairs; after a revision; then clean metadata."""
     bench = Bench(upstream, folder)
     refreshes = [bench.refresh("the first refresh")]
     refreshes += [bench.refresh("nothing changed") for _ in range(rounds)]
     refreshes += [bench.refresh("nothing to repair", *_REPAIRS) for _ in range(rounds)]
-    victim = sorted(upstream.scores)[len(upstream.scores) // 2]
-    upstream.revise(victim, next(iter(upstream.scores[min(upstream.scores)].files.values())))
-    refreshes.append(bench.refresh("one file revised"))
+    if not brief:
+        victim = sorted(upstream.scores)[len(upstream.scores) // 2]
+        upstream.revise(victim, next(iter(upstream.scores[min(upstream.scores)].files.values())))
+        refreshes.append(bench.refresh("one file revised"))
     cleanings = [cleaned("generated", upstream, folder / "generated")]
     if real is not None:
         cleanings.append(cleaned("real", loopback_content.real(real), folder / "real"))
