@@ -24,7 +24,7 @@ from tests.deployments.upped import COMMAND, PATIENCE, Up
 from tests.loopback_catalog import LoopbackCatalog
 from tests.refreshing import GOOD, Invented, file_name
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 IDS = GOOD[:2]
 
@@ -118,9 +118,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
             shell.wipe()
 
 
-@pytest.mark.slow
 def test_it_says_first_where_its_page_is_which_is_there_meanwhile_and_leaves_nothing_running(shell: Shell) -> None:
-    """Red on: deployments/direct_or_flow.py: `runner.run(serving.__aexit__(None, None, None))` -> `pass`."""
+    """Red on: deployments/server.py: `await daemon.stop()` -> `pass`."""
     program = shell.in_its_middle()
     assert shell.said().startswith(f"Prefect: {shell.page()}\n")
     # Pages are for browsers: whoever does not ask for HTML is told that there is none.
@@ -132,12 +131,11 @@ def test_it_says_first_where_its_page_is_which_is_there_meanwhile_and_leaves_not
     assert shell.processes() == []
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_one_that_is_told_to_end_leaves_nothing_running_and_the_next_one_does_the_rest(
     shell: Shell, how: signal.Signals
 ) -> None:
-    """Red on: deployments/direct_or_flow.py: `runner.run(serving.__aexit__(None, None, None))` -> `pass`."""
+    """Red on: deployments/server.py: `await daemon.stop()` -> `pass`."""
     program = shell.in_its_middle()
     program.send_signal(how)
     shell.upstream.released.set()
@@ -148,7 +146,6 @@ def test_one_that_is_told_to_end_leaves_nothing_running_and_the_next_one_does_th
     assert json.loads(shell.said())["n_total"] == 2
 
 
-@pytest.mark.nightly
 async def test_with_a_server_that_is_up_it_is_a_run_there_and_leaves_that_alone(shell: Shell) -> None:
     up = Up(shell.folder, "--no-run")
     try:
