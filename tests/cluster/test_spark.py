@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -326,7 +327,14 @@ def asked(url: str) -> str:
 def java_below(pid: int) -> list[int]:
     """The JVMs that this one has started, by whichever of its threads."""
     found = [each for place in Path(f"/proc/{pid}/task").glob("*/children") for each in place.read_text().split()]
-    return [int(each) for each in found if Path(f"/proc/{each}/exe").resolve().name == "java"]
+    return [int(each) for each in found if program_of(each) == "java"]
+
+
+def program_of(pid: str) -> str:
+    """What a process runs; nothing where it has just ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/exe").readlink().name
+    return ""
 
 
 @pytest.mark.nightly
