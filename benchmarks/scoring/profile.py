@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STAGES: Final = {
     "prepare the panel": ("core.runs.reference_scoring:open_panel", "core.runs.reference_scoring:prepare"),
     "parse": ("core.catalog.library:Library.load",),
-    "divide rows by range": ("core.genetics.reference:stage", "core.genetics.rows:Stage.rows"),
+    "divide rows by range": ("core.genetics.reference:stage", "core.genetics.reference:rows_of"),
     "match": ("core.genetics.score:match",),
     "decode": ("core.genetics.genotypes:GenotypeReader._read",),
     "multiply": ("core.genetics.reference:score_part",),
