@@ -20,7 +20,7 @@ import pytest
 
 from sluiceway.deployments.direct_or_flow import UP
 from tests.deployments.runs import client_of
-from tests.deployments.upped import COMMAND, PATIENCE, Up
+from tests.deployments.upped import COMMAND, PATIENCE, Up, processes_in
 from tests.loopback_catalog import LoopbackCatalog
 from tests.refreshing import GOOD, Invented, file_name
 
@@ -87,13 +87,7 @@ class Shell:
 
     def processes(self) -> list[int]:
         """Everything that runs with this home or on behalf of it."""
-        found, marks = [], (f"SLUICEWAY_HOME={self.home}\0".encode(), f"PREFECT_HOME={self.home}/prefect\0".encode())
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                environment = (process / "environ").read_bytes()
-                if any(mark in environment for mark in marks):
-                    found.append(int(process.name))
-        return found
+        return processes_in(self.home)
 
     def wipe(self) -> None:
         """End what is left, whatever the test found."""

@@ -58,14 +58,8 @@ class Up:
         return int((self.home / "prefect" / f"{name}-{self.port}.pid").read_text())
 
     def processes(self) -> list[int]:
-        """Everything that runs because of it: zombies have no environment any more."""
-        found, marks = [], (f"PREFECT_HOME={self.home}/prefect\0".encode(), f"SLUICEWAY_HOME={self.home}\0".encode())
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                environment = (process / "environ").read_bytes()
-                if any(mark in environment for mark in marks):
-                    found.append(int(process.name))
-        return found
+        """Everything that runs because of it."""
+        return processes_in(self.home)
 
     def sluiceway(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another command in its home."""
@@ -87,3 +81,14 @@ class Up:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.program.wait()
+
+
+def processes_in(home: Path) -> list[int]:
+    """Everything that runs with a home or on behalf of it: zombies have no environment any more."""
+    found, marks = [], (f"PREFECT_HOME={home}/prefect\0".encode(), f"SLUICEWAY_HOME={home}\0".encode())
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (process / "environ").read_bytes()
+            if any(mark in environment for mark in marks):
+                found.append(int(process.name))
+    return found
