@@ -8,17 +8,17 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelling, Scheduled
+from prefect.states import Cancelling
 from prefect.workers.process import ProcessWorker
 
 from sluiceway.core.runs.hosts import runs_here
 from tests.conftest import User
+from tests.engine.pools import WorkPool
 
 # A worker, the flow run that it starts, and the one that runs the hook are processes of their own.
 pytestmark = pytest.mark.timeout(300)
@@ -68,35 +68,13 @@ asyncio.run(ProcessWorker(work_pool_name=sys.argv[1]).start())
 NIGHTLY = pytest.mark.nightly
 
 
-class Pool:
+class Pool(WorkPool):
     """A work pool whose flow runs are processes of a worker on this machine."""
 
-    def __init__(self, client: PrefectClient, folder: Path) -> None:
-        self.client, self.folder, self.name = client, folder, f"pool-{uuid4().hex[:8]}"
-
-    async def make(self) -> None:
-        template = ProcessWorker.get_default_base_job_template()
-        await self.client.create_work_pool(
-            WorkPoolCreate(name=self.name, type=ProcessWorker.type, base_job_template=template)
-        )
-        (self.folder / "flows.py").write_text(FLOWS)
+    worker, flows = ProcessWorker, FLOWS
 
     async def ask(self, flow: str) -> UUID:
-        """Ask for a flow run of a deployment, as a person does."""
-        deployment = await self.client.create_deployment(
-            flow_id=await self.client.create_flow_from_name(flow),
-            name=f"{flow}-{uuid4().hex[:8]}",
-            path=str(self.folder),
-            entrypoint=f"flows.py:{flow}",
-            work_pool_name=self.name,
-        )
-        parameters = {"folder": str(self.folder)}
-        asked = await self.client.create_flow_run_from_deployment(deployment, parameters=parameters, state=Scheduled())
-        return asked.id
-
-    async def work(self) -> None:
-        """Let a worker take what there is, and see it to its end."""
-        await ProcessWorker(work_pool_name=self.name, prefetch_seconds=20).start(run_once=True, printer=lambda _: None)
+        return await self.asked_for(flow, {"folder": str(self.folder)}, {})
 
     async def killed_while_it_works(self, *, with_flow_runs: bool) -> None:
         """Start a worker as a program, and kill it while the call of its flow run goes on."""

@@ -9,22 +9,22 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import InfrastructureNotAvailable
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelling, Scheduled
+from prefect.states import Cancelling
 from prefect.workers.base import BaseWorker
 
 from sluiceway.blocks.worker import SlurmWorker
 from sluiceway.blocks.worker_order import SlurmJobConfiguration
 from sluiceway.core.runs.hosts import runs_here
 from tests.conftest import User
+from tests.engine.pools import WorkPool
 
 # Workers, and Prefect for a flow run, are processes of their own that have to start.
 pytestmark = pytest.mark.timeout(300)
@@ -53,36 +53,14 @@ asyncio.run(SlurmWorker(work_pool_name=sys.argv[1], heartbeat_interval_seconds=1
 """
 
 
-class Pool:
+class Pool(WorkPool):
     """A work pool of the type slurm, whose cluster is this machine unless something else is asked."""
 
-    def __init__(self, client: PrefectClient, folder: Path) -> None:
-        self.client, self.folder, self.name = client, folder, f"pool-{uuid4().hex[:8]}"
-
-    async def make(self) -> None:
-        template = SlurmWorker.get_default_base_job_template()
-        await self.client.create_work_pool(
-            WorkPoolCreate(name=self.name, type="slurm", base_job_template=template), overwrite=True
-        )
-        (self.folder / "flows.py").write_text(FLOWS)
+    worker, flows = SlurmWorker, FLOWS
 
     async def ask(self, flow: str, **parameters: Any) -> UUID:
-        """Ask for a flow run of a deployment, as a person does."""
         variables = {"cluster": "local", "environment": sys.prefix, **parameters.pop("variables", {})}
-        deployment = await self.client.create_deployment(
-            flow_id=await self.client.create_flow_from_name(flow),
-            name=f"{flow}-{uuid4().hex[:8]}",
-            path=str(self.folder),
-            entrypoint=f"flows.py:{flow}",
-            work_pool_name=self.name,
-            job_variables=variables,
-        )
-        asked = await self.client.create_flow_run_from_deployment(deployment, parameters=parameters, state=Scheduled())
-        return asked.id
-
-    async def work(self) -> None:
-        """Let a worker take what there is, and see it to its end."""
-        await SlurmWorker(work_pool_name=self.name, prefetch_seconds=20).start(run_once=True, printer=lambda _: None)
+        return await self.asked_for(flow, parameters, variables)
 
     async def run(self, flow_run: UUID) -> FlowRun:
         return await self.client.read_flow_run(flow_run)
