@@ -17,7 +17,7 @@ from typer.main import get_command
 from sluiceway import cli
 from sluiceway.deployments.automations import automations
 from sluiceway.deployments.declared import declared
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Missing
 from tests.deployments.page import PAGE, block
 
 UNIT = block("ini", "[Service]")
@@ -70,9 +70,9 @@ def test_the_service_starts_up_as_somebody_with_a_home_and_ends_it_as_ctrl_c_doe
     assert service["Environment"].startswith("SLUICEWAY_HOME=/srv/sluiceway/")
 
 
-def test_systemd_has_nothing_to_say_against_the_service(unit: Path) -> None:
+def test_systemd_has_nothing_to_say_against_the_service(unit: Path, missing: Missing) -> None:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd is not installed")
+        missing.part("deployments", why="systemd-analyze is not installed", get="install Debian's systemd")
     command = ["systemd-analyze", "verify", "--man=no", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     about = [line for line in done.stderr.splitlines() if unit.name in line]
