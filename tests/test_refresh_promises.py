@@ -16,6 +16,7 @@ FILES = {
     "refresh": "core/runs/test_refresh.py",
     "defects": "core/runs/test_refresh_defects.py",
     "killed": "core/runs/test_refresh_killed.py",
+    "sending": "core/runs/test_publishing_killed.py",
     "published": "core/runs/test_refresh_published.py",
     "hub": "core/runs/test_refresh_on_hub.py",
     "client": "core/catalog/test_client.py",
@@ -123,6 +124,9 @@ HAPPENINGS = {
     "kill -9": """
         killed: a_refresh_killed_in_any_phase_is_finished_by_the_next_one
         killed: a_refresh_killed_at_any_step_is_finished_by_the_next_one
+        sending: a_refresh_killed_between_the_folder_and_the_hub_is_sent_by_the_next_one
+        sending: a_refresh_killed_before_it_notes_what_the_hub_has_is_not_sent_twice
+        sending: a_refresh_killed_at_any_step_of_publishing_is_finished_by_the_next_one
         snapshot: a_writer_that_dies_at_any_step_leaves_one_whole_version""",
     "another panel": "refresh: another_panel_makes_every_score_stale",
     "other code": "refresh: other_code_makes_every_score_stale",
