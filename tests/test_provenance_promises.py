@@ -42,6 +42,7 @@ FILES = {
     "parse": "core/slurm/test_parse.py",
     "submit": "wire/slurm/test_submit.py",
     "reconciled": "wire/slurm/test_reconciled.py",
+    "ranges": "wire/slurm/test_score_reconciled.py",
     "large": "wire/slurm/test_runs.py",
     "late": "wire/slurm/test_late_files.py",
     "caching": "engine/test_caching.py",
@@ -56,6 +57,7 @@ PROMISES = {
         crash: the_points_at_which_a_run_may_be_killed_are_those_that_are_tested
         runs: a_run_that_is_killed_at_any_step_is_one_job_with_the_right_result
         reconciled: what_a_launcher_runs_and_many_calls_are_collected_as_well
+        ranges: an_array_that_nobody_waits_for_is_over_and_what_it_made_is_not_made_again
         unwatched: calls_that_never_began_are_made_by_whoever_asks_again_and_no_other_is
         zombies: a_flow_run_that_runs_in_name_only_is_ended_when_its_work_is_over""",
     "P2": """

@@ -15,7 +15,9 @@ from sluiceway.core.runs.array import elements_of
 from sluiceway.core.runs.host import Attempt
 from sluiceway.core.runs.hosts import for_arrays
 from sluiceway.core.runs.retries import since
+from sluiceway.core.runs.score_receipt import ranges_receipt
 from sluiceway.core.slurm.job import Ending
+from sluiceway.core.slurm.usage import used_together
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -38,7 +40,7 @@ class Unwatched:
     host: JobHost
 
     async def end(self, patience: timedelta) -> Over | None:
-        """Give how it ended; none where it has not, as far as is known after a while, or only its asker can tell."""
+        """Give how it ended; none where it has not, as far as is known after a while."""
         try:
             async with asyncio.timeout(patience.total_seconds()):
                 return await (self._end_of_array() if self.attempt.elements else self._end())
@@ -53,8 +55,7 @@ class Unwatched:
 
     async def _end_of_array(self) -> Over | None:
         host = for_arrays(self.host)
-        # Elements that score ranges leave nothing to collect, for whoever scores again takes what they have made.
-        if host is None or "calls" not in self.attempt.request.parameters:
+        if host is None:
             return None
         told = host.follow_elements(self.attempt.folder, self.job)
         endings = {index: seen async for index, seen in told if isinstance(seen, Ending)}
@@ -77,8 +78,14 @@ class Over:
             return await run.collect(attempt, self.ending, runs=runs, host=self.unwatched.host)
         if self.arrays is None:
             raise AssertionError("an array is collected by a host for arrays")
-        n_items = int(attempt.request.parameters["calls"])
-        return await array.collect(attempt, job, self.endings, n_items, runs=runs, host=self.arrays)
+        if "calls" in attempt.request.parameters:
+            n_items = int(attempt.request.parameters["calls"])
+            return await array.collect(attempt, job, self.endings, n_items, runs=runs, host=self.arrays)
+        # Ranges stay where they are: whoever scores again looks there, for all arrays that have ended.
+        used = await self.arrays.used_by(attempt.folder, sorted(self.endings))
+        receipt = ranges_receipt(attempt, job, self.endings, used=used_together(job, used.values()))
+        await run.keep(receipt, attempt, runs=runs)
+        return receipt
 
 
 def unwatched(folder: AttemptFolder, job: JobId, host: JobHost, *, place: str) -> Unwatched | None:

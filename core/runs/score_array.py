@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sluiceway.core.environments.entering import words_at
 from sluiceway.core.errors import PlaceUnusable, RunFailed, TransferFailed
 from sluiceway.core.events import tell
+from sluiceway.core.registry.coalesce import leading
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs import run
 from sluiceway.core.runs.array import elements_of
@@ -27,6 +28,7 @@ from sluiceway.core.runs.partials import partial_name
 from sluiceway.core.runs.receipt import RunReceipt, tail_of
 from sluiceway.core.runs.request import Content, Element
 from sluiceway.core.runs.score_element import CHECK, MODULE, REFUSED, Order
+from sluiceway.core.runs.score_receipt import ranges_receipt
 from sluiceway.core.runs.score_work import Work, python_of, table_files
 from sluiceway.core.runs.slurm_array import SlurmArray
 from sluiceway.core.runs.slurm_job import KEPT
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.access import Access
     from sluiceway.core.runs.place import Cluster
     from sluiceway.core.runs.run import Runs
-    from sluiceway.core.slurm.job import JobId
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ class ScoreArrays:
         await self._require_same(work.order)
         left = [each.number for each in parts]
         ready: set[int] = set()
-        async with aclosing(self._made(work, set(left))) as made:
+        lead = leading(work.order.key, self._runs.home)
+        async with lead, aclosing(self._made(work, set(left))) as made:
             async for number in made:
                 ready.add(number)
                 while left and left[0] in ready:
@@ -132,7 +134,7 @@ class ScoreArrays:
                 for number in _numbers(attempt.elements[index]):
                     if number in missing and await self._bring(work, attempt.folder.element(index), number):
                         yield number
-        await run.keep(_receipt(attempt, job, endings), attempt, runs=self._runs)
+        await run.keep(ranges_receipt(attempt, job, endings), attempt, runs=self._runs)
 
     async def _attempt(self, work: Work, missing: set[int], host: SlurmArray) -> Attempt:
         """Give the array that is on its way, or else a new one for what is missing, ready to start."""
@@ -240,30 +242,3 @@ async def require_same(access: Access, order: Order, *, place: str, runtime: Run
 
 def _numbers(element: Element) -> list[int]:
     return [int(each) for each in element.arguments]
-
-
-def _receipt(attempt: Attempt, job: JobId, endings: Mapping[int, Ending]) -> RunReceipt:
-    """Say how an array ended: well, if all its elements did."""
-    folder, outcomes = attempt.folder, [each.outcome for each in endings.values() if each.outcome is not None]
-    n_done = sum(each.succeeded for each in endings.values())
-    return RunReceipt(
-        key=folder.run.key,
-        run_id=folder.run.run_id,
-        attempt=folder.number,
-        place=attempt.place,
-        job_id=str(job),
-        ending=EndingKind.SUCCEEDED if n_done == len(attempt.elements) else EndingKind.FAILED,
-        why=f"{n_done} of {len(attempt.elements)} elements have scored their ranges",
-        exit_code=None,
-        signal=None,
-        folder=Path(folder.path),
-        stdout=Path(folder.stdout),
-        stderr=Path(folder.stderr),
-        work=Path(folder.work),
-        outputs=(),
-        started=min((each.started for each in outcomes), default=None),
-        ended=max((each.ended for each in outcomes), default=None),
-        host=None,
-        peak_memory=max((each.peak_memory for each in outcomes if each.peak_memory is not None), default=None),
-        cpu_seconds=None,
-    )

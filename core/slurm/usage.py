@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sluiceway.core.slurm.job import JobId
     from sluiceway.core.slurm.parse import AccountRow
@@ -73,4 +73,22 @@ def usage_of(rows: Sequence[AccountRow], job: JobId) -> JobUsage | None:
         peak_memory=max((row.peak_memory for row in steps if row.peak_memory is not None), default=None),
         gpus=last.gpus,
         nodes=last.nodes,
+    )
+
+
+def used_together(job: JobId, elements: Iterable[JobUsage]) -> JobUsage | None:
+    """Sum up elements of an array: times are summed, and what each has of its own is the most that any had."""
+    found = list(elements)
+    if not found:
+        return None
+    return JobUsage(
+        job=job.whole,
+        elapsed=sum((each.elapsed for each in found), timedelta()),
+        waited=max((each.waited for each in found if each.waited is not None), default=None),
+        cpus=max(each.cpus for each in found),
+        cpu_time=sum((each.cpu_time for each in found), timedelta()),
+        memory=max((each.memory for each in found if each.memory is not None), default=None),
+        peak_memory=max((each.peak_memory for each in found if each.peak_memory is not None), default=None),
+        gpus=max(each.gpus for each in found),
+        nodes=",".join(sorted({each.nodes for each in found})),
     )

@@ -53,7 +53,7 @@ async def states(database: Database) -> list[str]:
 
 
 async def test_calls_that_have_ended_and_nobody_waits_for_are_collected_once(here: Here, database: Database) -> None:
-    """Red on: core/registry/unwatched.py: `or "calls" not in` -> `or "calls" in`."""
+    """Red on: core/registry/unwatched.py: `if "calls" in` -> `if "calls" not in`."""
     killed = await asyncio.to_thread(subprocess.run, program(here, Step.ENDED), cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert await mended(here, database) == [Repair.COLLECTED]
