@@ -1,4 +1,4 @@
-"""`sluiceway jobs`, and its `open` and `gc`: the runs that there are, their dashboards, and removing old ones."""
+"""`sluiceway jobs`, and its `open`, `left` and `gc`: the runs that there are, and what belongs to them elsewhere."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from sluiceway import run_command
 from sluiceway.core.report import console
 
 if TYPE_CHECKING:
+    from sluiceway.core.remote.shell import Shell
+    from sluiceway.core.runs.left import Looked
     from sluiceway.core.runs.tidying import Keep, Tidied
 
-_SOME_KEPT = 4
+_NOT_WHOLE = 1
+_SOME_KEPT = _SOME_UNKNOWN = 4
 
 app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -56,6 +59,39 @@ def gc(
         raise typer.Exit(_SOME_KEPT)
 
 
+@app.command()
+def left(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs, or the beginnings of their names; else all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """Ask whether the outputs that runs left where they were made are still there, with the digests they had.
+
+    Exit code 1 when one is missing or damaged, else 4 when nobody can say of one.
+    """
+    from rich.table import Table
+
+    from sluiceway.core.runs.left import Found
+
+    looked = asyncio.run(_left(names or []))
+    if as_json:
+        typer.echo(json.dumps([each.as_json() for each in looked]))
+    elif looked:
+        table = Table("found", "run", "place", "size", "file", "why")
+        for each in looked:
+            path = each.file.path.encode("utf-8", "replace").decode()
+            table.add_row(each.found, each.run_id, each.place, str(each.file.size), path, each.why)
+        console.for_results().print(table, markup=False)
+    else:
+        console.for_remarks().print("Nothing was left anywhere.")
+    found = {each.found for each in looked}
+    if found & {Found.MISSING, Found.DAMAGED}:
+        raise typer.Exit(_NOT_WHOLE)
+    if Found.UNKNOWN in found:
+        raise typer.Exit(_SOME_UNKNOWN)
+
+
 @app.command("open")
 def open_dashboard(
     name: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its name.")],
@@ -78,6 +114,20 @@ async def _open(name: str, *, as_json: bool) -> None:
     async with dashboard(folder, access) as url:
         typer.echo(json.dumps({"url": url}) if as_json else url)
         await asyncio.Event().wait()
+
+
+async def _left(names: list[str]) -> list[Looked]:
+    from sluiceway.core.remote.local import LocalShell
+    from sluiceway.core.runs import left
+    from sluiceway.core.runs.access import access_to
+    from sluiceway.core.runs.hosts import runs_here
+
+    runs = runs_here()
+
+    async def shell_at(place: str) -> Shell:
+        return LocalShell() if place == "local" else (await access_to(await asks.cluster(place), runs.clock)).shell
+
+    return await left.look(left.every_left(runs, names), shell_at=shell_at)
 
 
 async def _tidy(wanted: Keep, *, dry_run: bool) -> Tidied:

@@ -93,6 +93,23 @@ def test_what_cannot_be_done_is_exit_code_2(home: dict[str, str], words: list[st
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
+def test_what_was_left_where_it_was_made_is_asked_for(home: dict[str, str]) -> None:
+    assert (asked := sluiceway(home, "jobs", "left")).returncode == 0
+    assert (asked.stdout, asked.stderr) == ("", "Nothing was left anywhere.\n")
+    text = "echo large >a.bin; echo also >b.bin"
+    assert sluiceway(home, "run", script(home, text), "--output", "*.bin:left").returncode == 0
+    (run,) = listed(home)
+    told = json.loads((whole := sluiceway(home, "jobs", "left", run["run_id"][:6], "--json")).stdout)
+    assert (whole.returncode, [(each["name"], each["found"]) for each in told]) == (
+        0,
+        [("a.bin", "ok"), ("b.bin", "ok")],
+    )
+    Path(told[1]["path"]).unlink()
+    harmed = sluiceway(home, "jobs", "left")
+    assert (harmed.returncode, "missing" in harmed.stdout, "damaged" in harmed.stdout) == (1, True, False)
+    assert sluiceway(home, "jobs", "left", "no-such-run").returncode == 2
+
+
 def test_bytes_that_are_no_text_reach_the_script(home: dict[str, str]) -> None:
     done = sluiceway(home, "run", script(home, 'printf %s "$1" | od -An -tx1'), b"a\xff'")
     assert (done.returncode, done.stdout.split()) == (0, ["61", "ff", "27"])
