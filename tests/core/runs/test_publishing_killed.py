@@ -103,6 +103,7 @@ def require_recovery(user: User, hub: LoopbackHub, scored: Site, invented: Inven
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_refresh_killed_between_the_folder_and_the_hub_is_sent_by_the_next_one(
     user: User, hub: LoopbackHub, scored: Site, invented: Invented
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_refresh_killed_between_the_folder_and_the_hub_is_sent_by_the_next_one
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_refresh_killed_before_it_notes_what_the_hub_has_is_not_sent_twice(
     user: User, hub: LoopbackHub, scored: Site, invented: Invented
 ) -> None:
