@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from sluiceway.core.slurm.cluster import Cluster
-from sluiceway.core.slurm.job import Array, Dependency, DependencyKind, EndingKind, JobSpec, JobState
+from sluiceway.core.slurm.job import Array, Dependency, DependencyKind, Ending, EndingKind, JobSpec, JobState
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.core.slurm.verdict import Deadlines
 from sluiceway.core.slurm.watched import Ended, StateSeen
@@ -19,6 +19,20 @@ from tests.fake_slurm.slurm import FakeSlurm
 from tests.wire.slurm.conftest import FILES, FastClock, Line, Order, ending, endings
 
 LONG = "sleep 60"
+
+
+@pytest.fixture
+def hasty(line: Line, clock: FastClock) -> Watcher:
+    """A watcher that gives a job up once it hears that nobody knows of it."""
+    return Watcher(line, clock, deadlines=Deadlines(absence=timedelta()))
+
+
+async def until_asked(slurm: FakeSlurm, program: str, watching: asyncio.Task[Ending]) -> None:
+    """Wait until a program was asked, and answered, several times; or until nobody watches any more."""
+    before = len(slurm.asked(program))
+    async with asyncio.timeout(60):
+        while len(slurm.asked(program)) < before + 5 and not watching.done():
+            await asyncio.sleep(0.02)
 
 
 async def test_a_a_failed_job_that_left_the_queue_without_accounting_is_no_success(
@@ -71,7 +85,7 @@ async def test_b_a_failed_job_that_the_queue_still_knows_ends_at_once(
 
 
 async def test_c_a_silent_slurm_ends_no_running_job(
-    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm, tmp_path: Path
+    cluster: Cluster, hasty: Watcher, order: Order, slurm: FakeSlurm, tmp_path: Path
 ) -> None:
     """Red on: core/slurm/parse.py: `return () if _UNKNOWN_JOB.search(told.stderr) else _silence("squeue", told)`
     -> `return ()`.
@@ -81,9 +95,8 @@ async def test_c_a_silent_slurm_ends_no_running_job(
     slurm.wait(job, "RUNNING")
     slurm.set_controller(up=False)
     slurm.set_accounting("none")
-    watching = asyncio.create_task(ending(watcher, spec, job))
-    # At the fast clock's pace these are two minutes.
-    await asyncio.sleep(4)
+    watching = asyncio.create_task(ending(hasty, spec, job))
+    await until_asked(slurm, "squeue", watching)
     assert not watching.done()
     (tmp_path / "go").touch()
     slurm.set_controller(up=True)
@@ -246,7 +259,7 @@ async def test_accounting_that_lags_ends_no_job_wrongly(
 
 
 async def test_a_database_that_is_down_is_waited_for_where_only_it_could_know(
-    cluster: Cluster, watcher: Watcher, order: Order, slurm: FakeSlurm
+    cluster: Cluster, hasty: Watcher, order: Order, slurm: FakeSlurm
 ) -> None:
     """Red on: core/slurm/parse.py: `return () if _NO_ACCOUNTING.search(told.stderr) else _silence("sacct", told)`
     -> `return ()`.
@@ -257,8 +270,8 @@ async def test_a_database_that_is_down_is_waited_for_where_only_it_could_know(
     slurm.set_accounting("down")
     slurm.finish(job, "FAILED", status=9 << 8)
     slurm.forget(job)
-    watching = asyncio.create_task(ending(watcher, spec, job))
-    await asyncio.sleep(4)
+    watching = asyncio.create_task(ending(hasty, spec, job))
+    await until_asked(slurm, "sacct", watching)
     assert not watching.done()
     slurm.set_accounting("up")
     assert (await watching).exit_code == 9
