@@ -69,9 +69,8 @@ async def test_what_happened_to_a_file_is_told_of_it_alone(there: There) -> None
 
 
 async def test_a_line_that_is_cut_makes_it_unknown_and_never_ok(there: There) -> None:
-    """Red on: core/runs/left.py: `except SluicewayError as error: return [_unknown(each, str(error)) for each in files]
-    if isinstance` -> `except SluicewayError: return [replace(each, found=Found.OK) for each in files]
-    if isinstance`.
+    """Red on: core/runs/left.py: `return replace(asked, found=Found.UNKNOWN, why=why)`
+    -> `return replace(asked, found=Found.OK, why=why)`.
     """
     await made(there)
     there.line.cut_before = 1
