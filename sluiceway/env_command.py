@@ -12,10 +12,9 @@ from sluiceway import resource_options as asks
 from sluiceway.core.report import console
 
 if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
     from sluiceway.core.environments.activation import Activation
-    from sluiceway.core.environments.cache import EnvironmentCache
+    from sluiceway.core.environments.cache import EnvironmentCache, Uses
+    from sluiceway.core.runs.access import Access
 
 _SOME_KEPT, _NOT_AS_NEEDED = 4, 4
 _COLOURS = {"ok": "green", "doubtful": "yellow", "failed": "bold red"}
@@ -72,7 +71,7 @@ def gc(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which would go, and stop.")] = False,
 ) -> None:
-    """Remove environments that were not used for long; one that a run may need yet stays, and is told: exit code 4."""
+    """Remove environments that were not used for long; one that may be needed yet stays, and is told: exit code 4."""
     told = asyncio.run(_gc(on, older_than, keep, dry_run=dry_run))
     for key in told["gone"]:
         typer.echo(key)
@@ -118,44 +117,57 @@ async def _push(name: str, on: str, partition: str | None) -> Activation:
     return await provision.at_cluster(runtime, await access_to(settings, SystemClock()), wanted)
 
 
-async def _cache(on: str) -> tuple[EnvironmentCache, PurePosixPath]:
-    """Give the folder of environments at a place, and that of the runs which may need them."""
-    from pathlib import PurePosixPath
+async def _access(on: str) -> Access | None:
+    """Give the way to a cluster; none to this machine."""
+    from sluiceway.core.remote.clock import SystemClock
+    from sluiceway.core.runs import place
+    from sluiceway.core.runs.access import access_to
 
-    from sluiceway.core import settings
+    where = place.parse(on)
+    return await access_to(await asks.cluster(where.name), SystemClock()) if isinstance(where, place.Cluster) else None
+
+
+def _cache(access: Access | None) -> EnvironmentCache:
+    """Give the folder of environments at a place."""
     from sluiceway.core.environments import provision
     from sluiceway.core.remote.clock import SystemClock
     from sluiceway.core.remote.local import LocalShell
-    from sluiceway.core.runs import place
-    from sluiceway.core.runs.access import access_to
-    from sluiceway.core.runs.folder import RUNS
 
-    where = place.parse(on)
-    if not isinstance(where, place.Cluster):
-        runs = PurePosixPath(settings.load().home.absolute()) / RUNS
-        return provision.cache_here(LocalShell(), SystemClock()), runs
-    access = await access_to(await asks.cluster(where.name), SystemClock())
-    return provision.cache_at(access), access.base / RUNS
+    return provision.cache_here(LocalShell(), SystemClock()) if access is None else provision.cache_at(access)
+
+
+async def _uses(access: Access | None) -> Uses:
+    """Say who may need the environments at a place."""
+    from pathlib import PurePosixPath
+
+    from sluiceway.core import settings
+    from sluiceway.core.environments.cache import Uses
+    from sluiceway.core.environments.entering import ENTERED
+    from sluiceway.core.runs.folder import RUNS
+    from sluiceway.core.runs.sessions import uses_at
+
+    known = settings.load()
+    home, others = known.home.absolute(), (PurePosixPath(known.cache_dir.absolute() / ENTERED),)
+    return Uses(runs=PurePosixPath(home / RUNS), others=others) if access is None else await uses_at(access, home)
 
 
 async def _entries(on: str) -> list[dict[str, Any]]:
-    cache, _ = await _cache(on)
-    return await cache.entries()
+    return await _cache(await _access(on)).entries()
 
 
 async def _gc(on: str, older_than: str, keep: str | None, *, dry_run: bool) -> dict[str, Any]:
     from sluiceway.core.slurm.resources import Memory, parse_walltime
 
-    cache, runs = await _cache(on)
+    access, older = await _access(on), parse_walltime(older_than)
     most = None if keep is None else Memory.parse(keep).mebibytes << 20
-    return await cache.tidy(runs, older=parse_walltime(older_than), most_bytes=most, dry_run=dry_run)
+    return await _cache(access).tidy(await _uses(access), older=older, most_bytes=most, dry_run=dry_run)
 
 
 async def _examine(name: str | None, on: str) -> bool:
     from sluiceway.core.environments.doctor import examine
     from sluiceway.core.runs.doctor import Health
 
-    cache, _ = await _cache(on)
+    cache = _cache(await _access(on))
     environment = None if name is None else await asks.environment(name)
     is_fit, out = True, console.for_results()
     async for each in examine(environment, cache):

@@ -7,7 +7,6 @@ this machine is itself a node of an allocation, all of its nodes have a part.
 from __future__ import annotations
 
 import secrets
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,8 +20,7 @@ from prefect.context import TaskRunContext
 
 from sluiceway.blocks.runtime_environment import runtime_named
 from sluiceway.blocks.slurm import cluster_of_block
-from sluiceway.core.environments import provision
-from sluiceway.core.environments.entering import require_enterable, words_into
+from sluiceway.core.environments.entering import ENGINES, words_here
 from sluiceway.core.errors import PlaceUnusable
 from sluiceway.core.launch.held import Connection, Holding, held_here
 from sluiceway.core.launch.launcher import EngineLauncher
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 
     from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.remote.shell import Command, Completed, Shell
-
-_ENGINES = "engines"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +114,11 @@ class Engine:
         match parse(where.on):
             case Local():
                 holding = stack.enter_context(held_here(python or "python3"))
-                return holding if runtime is None else await _inside(holding, runtime)
+                return holding if runtime is None else await _inside(holding, runtime, stack)
             case Cluster(name):
                 known = await cluster_of_block(name)
                 access = await access_to(known, SystemClock())
-                folder = access.base / _ENGINES / secrets.token_hex(8)
+                folder = access.base / ENGINES / secrets.token_hex(8)
                 wish = known.resources_for(where.resources or Resources())
                 enters = await entering(runtime, access, wish, folder)
                 session = Session(access.cluster, resources=wish, folder=folder / "allocation", enters=enters)
@@ -133,12 +129,10 @@ class Engine:
                 raise PlaceUnusable(place=str(place), reason="an engine is held by local, or a cluster")
 
 
-async def _inside(holding: Holding, runtime: Runtime) -> Holding:
+async def _inside(holding: Holding, runtime: Runtime, stack: AsyncExitStack) -> Holding:
     """Let what is held on this machine run in an environment."""
     shell = holding.shell
-    require_enterable(runtime, where=shell.machine)
-    activation = await provision.here(runtime, shell, holding.clock)
-    enters = await words_into(activation, shell, folder=holding.folder / "environment", python=sys.executable)
+    enters = await stack.enter_async_context(words_here(runtime, shell, holding.clock))
     return replace(holding, run=lambda command: shell.run(replace(command, argv=(*enters, *command.argv))))
 
 

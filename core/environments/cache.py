@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.core import errors
-from sluiceway.core.environments import keeper, tree
+from sluiceway.core.environments import keeper, tree, uses
 from sluiceway.core.errors import CommandTimedOut, ConnectionLost, EnvironmentUnusable, TransferFailed
 from sluiceway.core.events import tell
 from sluiceway.core.remote.shell import Command
@@ -78,6 +78,28 @@ class Wanted:
     machine: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """Where it is written who may need environments there.
+
+    Attributes:
+        runs: The folder of runs.
+        others: Folders whose folders are each a session's, an engine's, or whose else.
+        jobs: The names of those folders of which a job waits or runs; none where nobody could say.
+        needed: Keys of which it is known otherwise that they are needed.
+    """
+
+    runs: PurePosixPath
+    others: tuple[PurePosixPath, ...] = ()
+    jobs: frozenset[str] | None = None
+    needed: frozenset[str] = frozenset()
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as the keeper reads it."""
+        others, jobs = [str(each) for each in self.others], None if self.jobs is None else sorted(self.jobs)
+        return {"runs": str(self.runs), "others": others, "jobs": jobs, "needed": sorted(self.needed)}
+
+
 class EnvironmentCache:
     """The folder of environments at one place."""
 
@@ -111,11 +133,11 @@ class EnvironmentCache:
         return list(answer["entries"])
 
     async def tidy(
-        self, runs: PurePosixPath, *, older: timedelta, most_bytes: int | None, dry_run: bool = False
+        self, used: Uses, *, older: timedelta, most_bytes: int | None, dry_run: bool = False
     ) -> dict[str, Any]:
-        """Remove what was not used for so long, and more until the rest is so small; never what a run may need."""
-        asked = {"runs": str(runs), "older_seconds": older.total_seconds(), "most_bytes": most_bytes}
-        return await self._ask("gc", name="*", **asked, dry_run=dry_run)
+        """Remove what was not used for so long, and more until the rest is so small; never what may be needed."""
+        asked = {"older_seconds": older.total_seconds(), "most_bytes": most_bytes, "dry_run": dry_run}
+        return await self._ask("gc", name="*", **asked, **used.as_json())
 
     async def _try(self, wanted: Wanted, token: str) -> Kept | None:
         """Find the environment or ship it; none where somebody else is about to."""
@@ -206,7 +228,7 @@ def _no_room(reason: str, *, size: int, free: int | None) -> str:
 
 def _program() -> bytes:
     """Give the keeper as one text."""
-    return b"\n\n".join(Path(str(each.__file__)).read_bytes() for each in (tree, keeper))
+    return b"\n\n".join(Path(str(each.__file__)).read_bytes() for each in (tree, uses, keeper))
 
 
 def _kept(answer: dict[str, Any], *, shipped: int) -> Kept:

@@ -6,22 +6,36 @@ folder of its own, and is put before any command.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import contextlib
+import secrets
+import shutil
+import sys
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
 
+from sluiceway.core import settings
 from sluiceway.core.environments import contained, enter, provision
 from sluiceway.core.environments.container import runs_without
 from sluiceway.core.environments.environment import Container
 from sluiceway.core.errors import EnvironmentUnusable
 from sluiceway.core.remote.shell import Command
+from sluiceway.core.store.lock import exclusive
 
 if TYPE_CHECKING:
-    from pathlib import PurePosixPath
+    from collections.abc import AsyncIterator
 
     from sluiceway.core.environments.activation import Activation
     from sluiceway.core.environments.runtime import Runtime
+    from sluiceway.core.remote.clock import Clock
     from sluiceway.core.remote.shell import Shell
     from sluiceway.core.runs.access import Access
+
+SESSIONS: Final = "sessions"
+ENGINES: Final = "engines"
+ENTERED: Final = "entered"
+"""Folders below the base in which who enters an environment without a run has a folder each; `uses.py` reads them."""
+INSIDE: Final = "environment"
+"""What such a folder calls the folder of what enters it."""
 
 # Of what is not a run nobody has asked for variables that the environment must leave alone.
 _ASKED = b'{"environment": {}}'
@@ -40,7 +54,25 @@ async def words_at(
     """
     require_enterable(runtime, where=access.shell.machine)
     activation = await provision.at_cluster(runtime, access, partition)
-    return await words_into(activation, access.shell, folder=folder, python=access.settings.python)
+    words = await words_into(activation, access.shell, folder=folder, python=access.settings.python)
+    # Now that it is written down there, nobody removes it; somebody may have, just before.
+    await provision.at_cluster(runtime, access, partition)
+    return words
+
+
+@contextlib.asynccontextmanager
+async def words_here(runtime: Runtime, shell: Shell, clock: Clock) -> AsyncIterator[tuple[str, ...]]:
+    """Let an environment lie on this machine for as long as the block lasts, and give the words that enter it."""
+    require_enterable(runtime, where=shell.machine)
+    folder = settings.load().cache_dir.absolute() / ENTERED / secrets.token_hex(8)
+    try:
+        with exclusive(folder, purpose="enter"):
+            activation = await provision.here(runtime, shell, clock)
+            words = await words_into(activation, shell, folder=PurePosixPath(folder), python=sys.executable)
+            await provision.here(runtime, shell, clock)
+            yield words
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_enterable(runtime: Runtime, *, where: str) -> None:

@@ -1,9 +1,10 @@
 """Keeps environments in a folder that jobs see: the program that runs beside that folder, here or on a login node.
 
-It is read from standard input after tree.py, `python3 -I - OPERATION WISH`, needs Python 3.6 and nothing else, and
-answers with one line of JSON after `@answer`. In the folder, KEY is an environment's tree, KEY.sealed says that it is
-whole, with every file's size and time, and is written last; KEY.claim names who is about to ship it, and KEY.lock is
-the kernel's lock of who unpacks it. A tree without its seal, or other than it says, is put aside and shipped anew.
+It is read from standard input after tree.py and uses.py, `python3 -I - OPERATION WISH`, needs Python 3.6 and nothing
+else, and answers with one line of JSON after `@answer`. In the folder, KEY is an environment's tree, KEY.sealed says
+that it is whole, with every file's size and time, and is written last; KEY.claim names who is about to ship it, and
+KEY.lock is the kernel's lock of who unpacks it. A tree without its seal, or other than it says, is put aside and
+shipped anew.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ if __name__ != "__main__":
         writable,
         write,
     )  # fmt: skip
+    from sluiceway.core.environments.uses import names_in, needed_by_others, needed_by_runs
 
 _OVERHEAD, _FULL = 1.05, 1 << 16
 
@@ -170,8 +172,8 @@ def entries(wish: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def gc(wish: Dict[str, Any]) -> Dict[str, Any]:
-    """Remove what is old, then the longest unused until the rest is small enough; never what a run may need yet."""
-    needed = set(_needed(wish["runs"]))
+    """Remove what is old, then the longest unused until the rest is small enough; never what somebody may need yet."""
+    needed = set(_needed(wish))
     now, gone, kept = time.time(), [], {}  # type: float, List[str], Dict[str, str]
     listed = [each for each in entries({"folder": wish["folder"]})["entries"] if each["used"] is not None]
     left = sum(each["bytes"] for each in listed)
@@ -180,9 +182,9 @@ def gc(wish: Dict[str, Any]) -> Dict[str, Any]:
         is_much = wish["most_bytes"] is not None and left > wish["most_bytes"]
         if not (is_old or is_much):
             continue
-        stays = _stays(Entry(wish["folder"], each["key"]), needed, dry_run=wish["dry_run"])
-        if stays:
-            kept[each["key"]] = stays
+        why = stays(Entry(wish["folder"], each["key"]), needed, each["used"], dry_run=wish["dry_run"])
+        if why:
+            kept[each["key"]] = why
         else:
             gone.append(each["key"])
             left -= each["bytes"]
@@ -191,13 +193,23 @@ def gc(wish: Dict[str, Any]) -> Dict[str, Any]:
     return {"gone": gone, "kept": kept, "bytes": left}
 
 
-def _stays(entry: Entry, needed: Set[str], *, dry_run: bool) -> str:
+def _needed(wish: Dict[str, Any]) -> Iterator[str]:
+    yield from wish["needed"]
+    yield from needed_by_runs(wish["runs"])
+    for each in wish["others"]:
+        yield from needed_by_others(each, wish["jobs"])
+
+
+def stays(entry: Entry, needed: Set[str], used: float, *, dry_run: bool) -> str:
     """Remove an environment, or say why it stays."""
     if entry.key in needed:
-        return "a run that has not ended may need it"
+        return "what has not ended may need it: a run, a session or an engine"
     with entry.locked(wait=False) as is_mine:
         if not is_mine:
             return "it is being made"
+        # Whoever is about to use it asks for it before and after saying so.
+        if os.stat(entry.seal).st_mtime != used:
+            return "somebody has just asked for it"
         if not dry_run:
             entry.remove()
     return ""
@@ -258,26 +270,11 @@ def _free(folder: str) -> int:
     return about.f_bavail * about.f_frsize
 
 
-def _needed(runs: str) -> Iterator[str]:
-    """Give the keys that attempts name which have not ended, as far as their folders tell."""
-    for run in _names(runs):
-        for attempt in _names(os.path.join(runs, run)):
-            place = os.path.join(runs, run, attempt)
-            try:
-                with open(os.path.join(place, "activation.json"), "rb") as file:
-                    sealed = json.loads(file.read().decode("ascii"))["sealed"]
-            except (OSError, ValueError, KeyError):
-                continue
-            if not any(os.path.exists(os.path.join(place, each)) for each in ("outcome.json", "cancelled.json")):
-                for each in sealed:
-                    yield os.path.basename(each).rpartition(".")[0]
-
-
 def _sweep(folder: str, before: float) -> None:
     """Remove what nobody has finished, and what was put aside, once it is old."""
-    places = [os.path.join(folder, each) for each in _names(folder) if each.startswith(".")]
+    places = [os.path.join(folder, each) for each in names_in(folder) if each.startswith(".")]
     for inner in ("incoming", "damaged"):
-        places += [os.path.join(folder, inner, each) for each in _names(os.path.join(folder, inner))]
+        places += [os.path.join(folder, inner, each) for each in names_in(os.path.join(folder, inner))]
     for place in places:
         with contextlib.suppress(OSError):
             if os.lstat(place).st_mtime < before:
@@ -285,14 +282,7 @@ def _sweep(folder: str, before: float) -> None:
 
 
 def _keys(folder: str) -> List[str]:
-    return sorted({each.partition(".")[0] for each in _names(folder) if each.endswith((".sealed", ".claim"))})
-
-
-def _names(folder: str) -> List[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
+    return sorted({each.partition(".")[0] for each in names_in(folder) if each.endswith((".sealed", ".claim"))})
 
 
 def _told(entry: Entry, sealed: Dict[str, Any]) -> Dict[str, Any]:
@@ -328,7 +318,7 @@ def _claimed(entry: Entry) -> Dict[str, Any]:
 
 def _forget(entry: Entry, token: str) -> None:
     # What a broken connection left of an earlier try lies beside it, under a name that begins with its own.
-    for each in _names(entry.incoming("")):
+    for each in names_in(entry.incoming("")):
         if each == token or each.startswith(".%s." % token):
             with contextlib.suppress(OSError):
                 os.unlink(entry.incoming(each))

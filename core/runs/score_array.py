@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sluiceway.core.environments.entering import words_at
+from sluiceway.core.environments.entering import ENTERED, words_at
 from sluiceway.core.errors import PlaceUnusable, RunFailed, TransferFailed
 from sluiceway.core.events import tell
 from sluiceway.core.registry.coalesce import leading
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ENTERED: Final = "entered"
 _ROUNDS: Final = 4
 """Arrays that are begun or joined for one batch before it has failed."""
 
@@ -227,7 +226,7 @@ async def require_same(access: Access, order: Order, *, place: str, runtime: Run
     if runtime is None:
         done = await transfer.ask(Command(argv=argv, stdin=order.to_bytes()))
     else:
-        folder = access.base / _ENTERED / secrets.token_hex(8)
+        folder = access.base / ENTERED / secrets.token_hex(8)
         enters = await words_at(runtime, access, folder=folder, partition=access.settings.resources.partition)
         done = await transfer.ask(Command(argv=(*enters, *argv), stdin=order.to_bytes()))
         await transfer.ask(Command.of("rm", "-rf", "--", str(folder)))

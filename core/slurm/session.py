@@ -18,19 +18,20 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Self
 
 from sluiceway.core.errors import RemoteError, SessionLost, SlurmRefused
 from sluiceway.core.events import tell
+from sluiceway.core.remote.shell import Command
 from sluiceway.core.slurm import commands, parse
 from sluiceway.core.slurm.job import JobSpec, JobState
 from sluiceway.core.slurm.parse import Frames, Unreachable
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import PurePosixPath
 
-    from sluiceway.core.remote.shell import Command, Completed
+    from sluiceway.core.remote.shell import Completed
     from sluiceway.core.slurm.cluster import Cluster
     from sluiceway.core.slurm.job import JobId
     from sluiceway.core.slurm.resources import Resources
@@ -41,13 +42,17 @@ _ANSWER_LIMIT = timedelta(minutes=2)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=0.3), timedelta(seconds=10)
 _SPARE = timedelta(seconds=5)
 _HELD = (JobState.RUNNING, JobState.SUSPENDED)
-_HOLDER, _USED = "hold.sh", "used"
-# It counts its own seconds, for the clocks of a node and of a file server need not agree.
+_HOLDER, _USED, _OVER, _IN = "hold.sh", "used", "over", "folder"
+_LONGEST_SILENCE = timedelta(hours=1)
+# It counts its own seconds, for the clocks of a node and of a file server need not agree. Every half an hour it writes
+# that it lives, for whoever sees its files and not its Slurm.
 _HOLD = b"""\
-idle=$1 last= waited=0
+idle=$1 last= waited=0 turns=0
 trap 'exit 0' TERM
 while [ "$waited" -lt "$idle" ]; do
     sleep 2 & wait $!
+    turns=$((turns + 1))
+    case $((turns % 900)) in 0) : >alive ;; esac
     seen=$(stat -c %Y.%s -- used)
     if [ "$seen" = "$last" ]; then waited=$((waited + 2)); else last=$seen waited=0; fi
 done
@@ -128,6 +133,9 @@ class Session:
         self._keeping, self._held = None, None
         if self._number:
             await self._tell(commands.release(self._token))
+        if self._enters:
+            # From now on nothing here needs what its steps ran in.
+            await self._tell(Command.of("touch", "--", str(self._folder / _OVER)))
 
     @property
     def allocation(self) -> Allocation:
@@ -206,7 +214,7 @@ class Session:
         words = ("sh", str(holder / _HOLDER), str(int(self._idle.total_seconds())))
         spec = JobSpec(
             token=self._token,
-            comment=json.dumps({"session": self._name, "number": self._number}),
+            comment=json.dumps({"session": self._name, "number": self._number, _IN: str(self._folder)}),
             resources=self._resources,
             command=words,
             folder=holder,
@@ -266,10 +274,11 @@ class Session:
     async def _keep_alive(self) -> None:
         """Say now and then that steps run, so that the allocation does not take itself for idle."""
         while True:
-            await self._clock.sleep(self._idle / 4)
+            await self._clock.sleep(min(self._idle / 4, _LONGEST_SILENCE))
             used = [folder / _USED for folder, steps in self._steps.items() if steps]
-            if used:
-                await self._tell(commands.touch(used))
+            if used or self._renews:
+                # Without an allocation nothing else there tells that somebody may come back to this folder.
+                await self._tell(commands.touch([*used, *([self._folder] if self._renews else [])]))
 
     async def _tell(self, command: Command) -> None:
         """Run a command whose loss does no harm."""
@@ -288,6 +297,18 @@ class Session:
 
     def _lost(self, reason: str) -> SessionLost:
         return SessionLost(machine=self._shell.machine, session=self._token, reason=reason)
+
+
+def folder_called(comment: str) -> PurePosixPath | None:
+    """Give the folder of the session whose job has this comment; none where it is none's.
+
+    >>> folder_called('{"session": "ab", "number": 1, "folder": "/base/sessions/cd"}'), folder_called("another's")
+    (PurePosixPath('/base/sessions/cd'), None)
+    """
+    try:
+        return PurePosixPath(json.loads(comment)[_IN])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _left(text: str) -> timedelta:

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from sluiceway.core.environments import provision
 from sluiceway.core.environments.container import reference_of
+from sluiceway.core.environments.entering import SESSIONS
 from sluiceway.core.environments.environment import Container, environment_of
 from sluiceway.core.environments.runtime import Runtime, runtime_of
 from sluiceway.core.errors import EnvironmentUnusable
@@ -27,6 +29,8 @@ from sluiceway.core.runs.host import Attempt
 from sluiceway.core.runs.hosts import host_at, runs_here
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import RunRequest, inputs_of
+from sluiceway.core.runs.sessions import session_at, uses_at
+from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.slurm import slurm_task
 from tests.cluster.test_runs import PLACE, There, there
 from tests.conftest import ROOT, Missing, User
@@ -206,6 +210,25 @@ async def test_tasks_of_a_session_run_in_an_environment(there: There, user: User
     assert [each.partition(" ")[0] for each in lines] == ["shipped"] * 4, made.stderr
     assert [each for each in lines if "/base/environments/" not in each] == []
     assert "exit 7: exit code 7" in made.stderr
+
+
+async def test_what_a_session_runs_in_stays_while_it_has_a_job_however_long_it_says_nothing(there: There) -> None:
+    """Red on: core/runs/sessions.py: `for name in each.parts[-2:]` -> `for name in ()`."""
+    access, wish = await there.access(), Resources(cpus=1, memory="300M", time="5m")
+
+    async def collected() -> list[str]:
+        used, cache = await uses_at(access, there.folder / "home"), provision.cache_at(access)
+        return list((await cache.tidy(used, older=timedelta(), most_bytes=None))["gone"])
+
+    async with session_at(PLACE.name, wish, runtime=await packages(there)) as session:
+        for each in (Path(access.base) / SESSIONS).rglob("*"):
+            os.utime(each, (0, 0))
+        await collected()
+        assert await collected() == []
+        assert (await session.run(Command.of("python", "-c", SHOW))).text.startswith("shipped ")
+    async with asyncio.timeout(30):
+        while not await collected():
+            await asyncio.sleep(0.5)
 
 
 async def test_modules_are_those_of_the_node(there: There, shell: SshShell, missing: Missing) -> None:

@@ -12,11 +12,12 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
 from sluiceway.core.environments import keeper
-from sluiceway.core.environments.cache import Packed
+from sluiceway.core.environments.cache import Packed, Uses
 from sluiceway.core.errors import EnvironmentUnusable
 from tests.conftest import ROOT
 from tests.core.environments.made import Bench
@@ -215,12 +216,16 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, kilobytes: int,
     assert answer["left"] == []
 
 
+def uses(bench: Bench, **fields: Any) -> Uses:
+    return Uses(runs=PurePosixPath(bench.folder / "runs"), **fields)
+
+
 async def test_environments_go_by_age_and_by_size(bench: Bench, file: Path) -> None:
     for number, key in enumerate(("aa", "bb", "cc")):
         kept = await bench.cache().provide(bench.wanted(file, key=key))
         when = time.time() - (3 - number) * DAY.total_seconds()
         os.utime(kept.seal, (when, when))
-    runs = PurePosixPath(bench.folder / "runs")
+    runs = uses(bench)
     size = sum(each.stat().st_size for each in file.iterdir())
     would = await bench.cache().tidy(runs, older=2.5 * DAY, most_bytes=size, dry_run=True)
     assert would["gone"] == ["aa", "bb"]
@@ -239,7 +244,7 @@ async def test_one_that_a_run_may_need_yet_stays(bench: Bench, file: Path, left:
     (attempt / "activation.json").write_text(json.dumps({"sealed": [str(kept.seal)]}))
     for name in left:
         (attempt / name).touch()
-    told = await bench.cache().tidy(PurePosixPath(bench.folder / "runs"), older=timedelta(), most_bytes=None)
+    told = await bench.cache().tidy(uses(bench), older=timedelta(), most_bytes=None)
     assert bool(told["gone"]) == goes
     assert bool(told["kept"]) != goes
 
