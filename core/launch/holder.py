@@ -25,6 +25,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Seque
 
 _FIRST_PORT, _LAST_PORT, _BLOCK = 20000, 32000, 50
 _LONGEST_FOLDER = 40
+_PREFIX, _MARK, _NAME_BYTES = "sw-", ".sluiceway", 256
 _PAUSE_SECONDS, _SYNC_SECONDS, _KILL_SECONDS = 0.2, 5.0, 5.0
 _SHORT_GRACE_SECONDS = 0.0
 _SUBREAPER = 36
@@ -60,11 +61,13 @@ class Holder:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         _adopt_orphans()
-        folder = short_folder()
+        remove_what_the_dead_left()
+        folder, mark = short_folder()
         try:
             return self._run_in(folder)
         finally:
             _remove(folder)
+            os.close(mark)
 
     def _run_in(self, folder: str) -> int:
         first, lock = take_ports(self._order["ports"])
@@ -203,14 +206,52 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def short_folder() -> str:
-    """Make a folder on this node with a short path: names of sockets below it have 107 bytes in all."""
-    asked = [os.environ.get("SLURM_TMPDIR", ""), os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp"]  # noqa: S108 - a new folder in it
-    for place in asked:
-        if place and len(place) <= _LONGEST_FOLDER:
+def short_folder() -> Tuple[str, int]:
+    """Make a folder on this node with a short path: names of sockets below it have 107 bytes in all.
+
+    It is marked as ours for as long as the handle is open, here or in what is started here.
+    """
+    for place in _places():
+        with contextlib.suppress(OSError):
+            folder = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
+            mark = os.open(os.path.join(folder, _MARK), os.O_RDWR | os.O_CREAT, 0o600)
+            # Without locks nobody can tell that it is in use, so that nobody may ever take it for left behind.
             with contextlib.suppress(OSError):
-                return tempfile.mkdtemp(prefix="sw-", dir=place)
-    return tempfile.mkdtemp(prefix="sw-", dir=os.path.expanduser("~"))
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.write(mark, os.uname().nodename.encode())
+                os.set_inheritable(mark, True)  # noqa: FBT003 - it takes no name
+            return folder, mark
+    raise OSError("there is no place for a folder with a short path")
+
+
+def _places() -> List[str]:
+    asked = [os.environ.get("SLURM_TMPDIR", ""), os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp"]  # noqa: S108 - a new folder in it
+    return [each for each in asked if each and len(each) <= _LONGEST_FOLDER] + [os.path.expanduser("~")]
+
+
+def remove_what_the_dead_left() -> None:
+    """Remove folders that holders of this user on this node made, and were killed before they could remove."""
+    for place in set(_places()):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(place):
+                if name.startswith(_PREFIX):
+                    _remove_if_left(os.path.join(place, name))
+
+
+def _remove_if_left(folder: str) -> None:
+    """Remove a folder that has our mark, of which it says this node, and that no process holds any more."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(folder)
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            return
+        mark = os.open(os.path.join(folder, _MARK), os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # One that says nothing is about to be locked by who makes it, or cannot be.
+            if os.read(mark, _NAME_BYTES) == os.uname().nodename.encode():
+                _remove(folder)
+        finally:
+            os.close(mark)
 
 
 def _remove(folder: str) -> None:

@@ -1,0 +1,91 @@
+"""What holders that were killed have left on a node is removed by the next one there, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluiceway.core.launch import holder
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder for temporary files, with a short path."""
+    made = Path(tempfile.mkdtemp(prefix="held-", dir="/tmp"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def held(place: Path, *argv: str) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+    """Start a holder, and wait until it has begun."""
+    order = {"argv": argv or ("true",), "env": {}, "node": "n1", "log": str(place / "log"), "ports": 0, "share": 1}
+    order |= {"sync": "", "only": (), "grace": 1}
+    words = [sys.executable, "-I", holder.__file__, json.dumps(order)]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    begun = subprocess.Popen(
+        words, env={**own, "TMPDIR": str(place)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert begun.stdout is not None
+    return begun, json.loads(begun.stdout.readline())
+
+
+def over(begun: subprocess.Popen[bytes]) -> None:
+    begun.communicate(timeout=20)
+
+
+def killed(begun: subprocess.Popen[bytes], facts: dict[str, Any]) -> Path:
+    """Kill a holder and what it holds, as Slurm does where a node fails; gives what is left."""
+    os.kill(begun.pid, signal.SIGKILL)
+    os.kill(facts["pid"], signal.SIGKILL)
+    over(begun)
+    return Path(facts["tmp"])
+
+
+def test_a_folder_whose_holder_was_killed_is_removed_by_the_next_one_and_that_of_a_live_one_is_not(place: Path) -> None:
+    """Red on: core/launch/holder.py: `os.uname().nodename.encode(): _remove(folder)` ->
+    `os.uname().nodename.encode(): pass`.
+    """
+    left = killed(*held(place, "sleep", "600"))
+    assert left.parent == place
+    assert left.exists()
+    live, facts = held(place, "sleep", "600")
+    assert not left.exists()
+    over(held(place)[0])
+    assert Path(facts["tmp"]).exists()
+    over(live)
+    assert [*place.glob("sw-*")] == []
+
+
+def test_a_folder_in_which_something_works_yet_stays_though_its_holder_was_killed(place: Path) -> None:
+    """Red on: core/launch/holder.py: `os.set_inheritable(mark, True)` -> `pass`."""
+    begun, facts = held(place, "sleep", "600")
+    os.kill(begun.pid, signal.SIGKILL)
+    over(held(place)[0])
+    assert Path(facts["tmp"]).exists()
+    os.kill(facts["pid"], signal.SIGKILL)
+    over(begun)
+
+
+@pytest.mark.parametrize("whose", ["without a mark", "of another node", "of another user", "a link"])
+def test_a_folder_that_is_not_ours_stays(place: Path, whose: str) -> None:
+    other = place / "sw-other"
+    (place / "there").mkdir()
+    other.symlink_to(place / "there") if whose == "a link" else other.mkdir()
+    if whose != "without a mark":
+        (other / ".sluiceway").write_text("elsewhere" if whose == "of another node" else os.uname().nodename)
+    if whose == "of another user":
+        if os.getuid() != 0:
+            pytest.skip("only root may give a folder away")
+        os.chown(other, 65534, 65534)
+    over(held(place)[0])
+    assert other.exists()
