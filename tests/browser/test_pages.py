@@ -46,7 +46,10 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Where pictures go: to the folder that a variable names, whoever wants to look at them or to keep them."""
+    """Where pictures go: to the folder that a variable names, whoever wants to look at them or to keep them.
+
+    With `--basetemp` below somebody's home the paths in them are of that kind.
+    """
     folder = Path(os.environ.get("PICTURES", str(tmp_path / "pictures")))
     folder.mkdir(exist_ok=True)
     return folder
@@ -112,6 +115,9 @@ async def test_a_run_shows_its_graph_with_what_each_step_left_and_its_log(
         ended = await until(client, run, has_ended)
         assert ended.state is not None
         assert ended.state.is_completed()
+        await page.until("Completed", "summarise_distributions")
+        # Opened anew it is laid out for the whole run.
+        await page.open(f"{up.url}/runs/flow-run/{run.id}")
         await page.until("Completed", "summarise_distributions")
         await page.picture(pictures / "run.png")
         # The line of time below is one; how many tasks fit above it is the page's to choose.
