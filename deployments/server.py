@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Where it has died, that is seen at once; a machine that is busy takes its time.
 _START_LIMIT = timedelta(minutes=5)
 _TICK = timedelta(milliseconds=500)
+# Where Prefect has it by itself.
+_DATABASE = "prefect.db"
 _ASYNCHRONOUS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 
 
@@ -67,6 +70,10 @@ class Serving:
         }
         if self.database is not None:
             variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = asynchronous(self.database)
+        elif "?" in str(self.home):
+            # What follows it in the URL that Prefect would write would be options; in SQLite's own it can be escaped.
+            own = quote(str(self.home.absolute() / _DATABASE))
+            variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///file:{own}?uri=true"
         return variables
 
 

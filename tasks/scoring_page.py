@@ -73,7 +73,7 @@ def _rounded(value: float | None, digits: int, *, unit: int = 1) -> float | None
 
 def _pictures(summary: Summary) -> Iterator[Picture]:
     """Draw the first scores that can be relied on; where there is none, the first that have a distribution."""
-    told = pl.read_parquet(summary.out / "distributions.parquet")
+    told = pl.read_parquet(summary.out / "distributions.parquet", glob=False)
     able = summary.quality.filter(pl.col("pgs_id").is_in(told["pgs_id"].unique().to_list()))
     best = able.sort(able["status"] != "ok", maintain_order=True).head(_PICTURED)
     for name, trait in best.select("pgs_id", "trait").iter_rows():

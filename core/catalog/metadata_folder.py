@@ -38,11 +38,11 @@ class Metadata:
 
     def table(self, name: str) -> pl.DataFrame:
         """Read a table."""
-        return pl.read_parquet(self.folder / f"{name}.parquet")
+        return pl.read_parquet(self.folder / f"{name}.parquet", glob=False)
 
     def scan(self, name: str) -> pl.LazyFrame:
         """Give a table to be read in part."""
-        return pl.scan_parquet(self.folder / f"{name}.parquet")
+        return pl.scan_parquet(self.folder / f"{name}.parquet", glob=False)
 
 
 def metadata_folder(home: Path) -> Path:
@@ -69,7 +69,7 @@ def adopt(folder: Path, *, origin: str, release: str | None) -> Metadata | None:
     files = sorted(folder.glob("*.parquet"))
     try:
         for file in files:
-            pl.read_parquet(file)
+            pl.read_parquet(file, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         tell(log, "metadata unreadable", level=logging.WARNING, folder=str(folder), reason=str(error))
         return None

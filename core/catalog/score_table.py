@@ -67,7 +67,7 @@ def read_table(path: Path | bytes, columns: Sequence[str] | None = None) -> Pars
     """Read a score that write_table wrote, with all columns or these."""
     try:
         footer = pl.read_parquet_metadata(_source(path))[_FOOTER]
-        rows = pl.read_parquet(_source(path), columns=None if columns is None else list(columns))
+        rows = pl.read_parquet(_source(path), columns=None if columns is None else list(columns), glob=False)
         return _score(json.loads(footer), with_text(rows))
     except (OSError, KeyError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         from pathlib import Path  # noqa: PLC0415

@@ -100,4 +100,4 @@ def _table(results: Path, name: str) -> pl.DataFrame:
     path = results / f"{name}.parquet"
     if not path.is_file():
         raise InputMissing(what="the table", path=path)
-    return pl.read_parquet(path)
+    return pl.read_parquet(path, glob=False)

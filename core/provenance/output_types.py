@@ -7,6 +7,7 @@ import json
 import math
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -64,13 +65,15 @@ def read_table(path: Path) -> pl.DataFrame:
 def _reader(kind: str) -> Callable[[Path], pl.DataFrame]:
     match kind:
         case ".parquet":
-            return pl.read_parquet
+            return partial(pl.read_parquet, glob=False)
         case ".arrow" | ".feather" | ".ipc":
-            return pl.read_ipc
+            return lambda path: pl.scan_ipc(path, glob=False).collect()
         case ".jsonl" | ".ndjson":
             return pl.read_ndjson
         case _ if kind in _SEPARATORS:
-            return lambda path: pl.read_csv(_plain(path), separator=_SEPARATORS[kind], infer_schema_length=None)
+            return lambda path: pl.read_csv(
+                _plain(path), separator=_SEPARATORS[kind], infer_schema_length=None, glob=False
+            )
         case _:
             raise NotOfType("is of no kind of table that is known: csv, tsv, txt, parquet, arrow, jsonl")
 

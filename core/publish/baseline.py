@@ -26,13 +26,13 @@ def baseline(
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "distributions.parquet"
             hub.bring(seen, path, file)
-            return _before(panel, theirs, pl.read_parquet(file)), []
+            return _before(panel, theirs, pl.read_parquet(file, glob=False)), []
     if local is None or path not in local.files:
         return None, []
     if not local.is_whole(path):
         said = f"the last release's {path} is not as it was published, so nothing is compared with it"
         return None, [Finding(severity="WARN", code="previous_damaged", said=said, n=1)]
-    return _before(panel, local, pl.read_parquet(local.folder / path)), []
+    return _before(panel, local, pl.read_parquet(local.folder / path, glob=False)), []
 
 
 def _has_another(theirs: Version, local: Version | None, path: str) -> bool:

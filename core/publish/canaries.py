@@ -72,7 +72,7 @@ def _given(path: Path | None) -> list[pl.DataFrame]:
         return []
     if not path.is_file():
         raise InputMissing(what="the table of canaries", path=path)
-    table = pl.read_parquet(path)
+    table = pl.read_parquet(path, glob=False)
     known = {**_COLUMNS, "match_rate": pl.Float64()}
     return [table.select(pl.col(name).cast(kind) for name, kind in known.items() if name in table.columns)]
 

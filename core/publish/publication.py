@@ -214,7 +214,9 @@ def _drafts(made: _Made) -> Iterator[Draft]:
 def _flags(version: Version | None) -> pl.DataFrame:
     assert version is not None  # noqa: S101 - it was just published
     files = sorted(version.folder.glob("data/*_scoring_flags.parquet"))
-    return pl.concat([pl.read_parquet(each) for each in files]).unique("pgs_id", keep="first").sort("pgs_id")
+    return (
+        pl.concat([pl.read_parquet(each, glob=False) for each in files]).unique("pgs_id", keep="first").sort("pgs_id")
+    )
 
 
 def _look(wish: Publication, name: str) -> _OnHub | None:

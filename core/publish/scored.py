@@ -94,14 +94,16 @@ class Scored:
             code=_code(manifest),
             sources=dict(_sources(manifest)),
             finished=manifest.times.finished,
-            quality=_named(pl.read_parquet(folder / "quality.parquet")),
-            distributions=pl.read_parquet(folder / "distributions.parquet"),
+            quality=_named(pl.read_parquet(folder / "quality.parquet", glob=False)),
+            distributions=pl.read_parquet(folder / "distributions.parquet", glob=False),
         )
 
     @property
     def sums(self) -> pl.LazyFrame:
         """Everybody's sums: sample, pgs_id, sum, allele_ct."""
-        return pl.scan_parquet(self.folder / "scores.parquet").select("sample", "pgs_id", "sum", "allele_ct")
+        return pl.scan_parquet(self.folder / "scores.parquet", glob=False).select(
+            "sample", "pgs_id", "sum", "allele_ct"
+        )
 
     def variant_sets(self) -> pl.DataFrame:
         """Give of each score the digest of all that decides which variants count: its file, the panel, the policy."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from sqlalchemy import event, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
@@ -123,6 +123,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def _url(text_of_url: str) -> URL:
+    kind, _, place = text_of_url.partition(":///")
+    if _DRIVERS.get(kind.partition("+")[0]) == _DRIVERS["sqlite"]:
+        # All the rest is the path: a folder's name may have a question mark in it.
+        return URL.create(_DRIVERS["sqlite"], database=place)
     try:
         url = make_url(text_of_url)
     except ArgumentError as error:

@@ -199,7 +199,7 @@ class Comparison:
             *panel, "--xchr-model", str(self._policy.male_x), "--bad-freqs", *frequencies,
             "--score", str(rows), "1", "2", "3", "header-read", "cols=+scoresums,+denom", *options, out="sums",
         )  # fmt: skip
-        return pl.read_csv(self._folder / "sums.sscore", separator="\t", infer_schema_length=None)
+        return pl.read_csv(self._folder / "sums.sscore", separator="\t", infer_schema_length=None, glob=False)
 
     async def _plink2(self, *arguments: str, out: str) -> None:
         command = Command.of(_PROGRAM, *arguments, *self._threads, "--out", str(self._folder / out))

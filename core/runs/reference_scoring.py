@@ -272,7 +272,7 @@ class ReferenceScoring:
                     log.write_parquet(folder / f"{number:06}.parquet")
                 self._progress("match log", number + 1, len(known))
             if known:
-                logs = pl.scan_parquet(folder / "*.parquet")
+                logs = pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False)
                 self._out.write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
 
     @step("summarise_distributions")
@@ -288,7 +288,7 @@ class ReferenceScoring:
                 with Storing("write", folder, foreign=True):
                     scores = tables.scores_table(people["sample"].to_list(), named, policy)
                     scores.write_parquet(folder / f"{first:09}.parquet")
-            every = pl.scan_parquet(folder / "*.parquet")
+            every = pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False)
             self._out.write("scores.parquet", lambda path: every.sink_parquet(path, compression="zstd"))
         summary = Summary.of(self.asked.out, pl.concat(quality, how="vertical_relaxed"), n_cached=n_cached)
         for name, table in (("distributions", pl.concat(distributions)), ("quality", summary.quality)):

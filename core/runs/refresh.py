@@ -249,7 +249,7 @@ class CatalogRefresh:
         """Say how it went, by the tables of our own policy."""
         name, own = list(self._sets.items())[-1]
         quality = own.folder / "quality.parquet"
-        total, ok, failed = counted(pl.read_parquet(quality)) if quality.is_file() else (0, 0, 0)
+        total, ok, failed = counted(pl.read_parquet(quality, glob=False)) if quality.is_file() else (0, 0, 0)
         return RefreshSummary(
             out=self.options.out,
             release=looked.release.date,

@@ -98,7 +98,7 @@ class ResultsFolder:
             title=f"{summary.n_total} scores on the panel {reference.panel.prefix.name}",
             synthetic=asked.synthetic,
             quality=summary.quality,
-            distributions=pl.read_parquet(self.folder / "distributions.parquet"),
+            distributions=pl.read_parquet(self.folder / "distributions.parquet", glob=False),
             matches=self._heaviest_left_out(),
             manifest=told,
             policy=asked.policy.model_dump(),
@@ -108,7 +108,7 @@ class ResultsFolder:
     def _heaviest_left_out(self) -> pl.DataFrame | None:
         if not (self.folder / "matches.parquet").is_file():
             return None
-        rows = pl.scan_parquet(self.folder / "matches.parquet").filter(pl.col("match_status") != "matched")
+        rows = pl.scan_parquet(self.folder / "matches.parquet", glob=False).filter(pl.col("match_status") != "matched")
         # A row without weight is as light as can be, and NaN would come before all others.
         weight = pl.col("effect_weight").fill_nan(None)
         heaviest = rows.filter(weight.is_not_null()).sort(weight.abs(), descending=True).head(_SHOWN)
