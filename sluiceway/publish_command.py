@@ -22,8 +22,8 @@ def publish(  # noqa: PLR0913, PLR0917 - one per option
         list[str] | None,
         typer.Option(
             "--to",
-            help="A folder (else published/ of the refresh's), and hub:OWNER, or hub:OWNER/NAME for the distributions "
-            "alone, or hub:OWNER/NAME,OWNER/NAME for the catalogue's metadata, too.",
+            help="A folder (else published/ in the refresh's), and a hub: hub:OWNER, hub:OWNER/NAME for the "
+            "distributions alone, or hub:OWNER/NAME,OWNER/NAME for both under other names.",
         ),
     ] = None,
     completeness: Annotated[
@@ -36,7 +36,7 @@ def publish(  # noqa: PLR0913, PLR0917 - one per option
         bool, typer.Option("--accept-moved", help="Publish scores that moved for no reason but our own code.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the audit finds, and publish nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found or published as JSON.")] = False,
 ) -> None:
     """Publish what a refresh has made, when the audit lets it pass; what is published already stays as it is."""
     from sluiceway.core import settings
@@ -100,14 +100,9 @@ def _print_audit(audit: Audit) -> None:
 
 def _print_published(published: list[Published], *, as_json: bool) -> None:
     if as_json:
-        fields = ("dataset", "number", "is_new", "is_partial", "changed", "commit")
-        told = [{**{name: getattr(each, name) for name in fields}, "folder": str(each.folder)} for each in published]
-        typer.echo(json.dumps({"published": told}))
+        typer.echo(json.dumps({"published": [each.as_json() for each in published]}))
         return
     for each in published:
-        what = "published" if each.is_new else "as before"
-        partial = ", partial" if each.is_partial else ""
-        commit = "" if each.commit is None else f", commit {each.commit} on the hub"
-        typer.echo(f"{each.dataset}: version {each.number}, {what}{partial}{commit}: {each.folder}")
+        typer.echo(each.said)
         for path in each.changed[:_SHOWN]:
             typer.echo(f"  {path}")

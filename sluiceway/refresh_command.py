@@ -196,6 +196,5 @@ def _print(summary: RefreshSummary, *, as_json: bool) -> None:
         f"coverage {summary.coverage:.3f}"
     )
     for each in summary.published:
-        what = "published" if each.is_new else "as before"
-        answer.print(f"{each.dataset}: version {each.number}, {what}{', partial' if each.is_partial else ''}")
+        answer.print(each.said, markup=False)
     answer.print(summary.said)

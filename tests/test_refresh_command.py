@@ -14,6 +14,7 @@ import pytest
 
 from sluiceway import cli
 from sluiceway.core.catalog.backlog import State
+from sluiceway.core.publish.snapshot import Published
 from tests.conftest import ROOT, User
 from tests.loopback_catalog import LoopbackCatalog
 from tests.refreshing import GOOD, Invented, Site
@@ -72,6 +73,19 @@ def test_a_state_that_is_none_is_refused_with_those_there_are(say: Say) -> None:
     code, _, told = say("--only", "lost")
     assert code == 2
     assert "'missing'" in told
+
+
+def test_an_id_of_another_form_is_refused_with_the_form_that_it_has(say: Say) -> None:
+    code, _, told = say("--scores", "PGS1")
+    assert (code, "PGS and six digits" in told, "pattern" in told) == (2, True, False)
+
+
+def test_what_is_published_is_told_with_its_folder() -> None:
+    there = Published(
+        dataset="prs-percentiles", number=7, folder=Path("/srv/versions/0007"), is_new=False, is_partial=True,
+        changed=(), commit="c0ffee",
+    )  # fmt: skip
+    assert there.said == "prs-percentiles: version 7, as before, partial, commit c0ffee on the hub: /srv/versions/0007"
 
 
 def test_a_refresh_beside_another_is_refused_with_exit_code_2(

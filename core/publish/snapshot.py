@@ -64,6 +64,18 @@ class Published:
     changed: tuple[str, ...]
     commit: str | None = None
 
+    @property
+    def said(self) -> str:
+        """Say it in a line."""
+        what = "published" if self.is_new else "as before"
+        partial = ", partial" if self.is_partial else ""
+        commit = "" if self.commit is None else f", commit {self.commit} on the hub"
+        return f"{self.dataset}: version {self.number}, {what}{partial}{commit}: {self.folder}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return {**asdict(self), "folder": str(self.folder), "changed": list(self.changed)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:

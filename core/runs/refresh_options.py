@@ -17,6 +17,12 @@ READERS: Final = "just-prs"
 OWN: Final = "own"
 """What our own policy is called among the folders of results."""
 
+# What a pattern would say to nobody but programmers.
+_FORMS: Final = {
+    "scores": "an id is PGS and six digits, such as PGS000001",
+    "panel_name": "it is a part of file names, so letters, digits and _ . + - alone",
+}
+
 
 class RefreshOptions(BaseModel):
     """What is refreshed, on which panel, how, and what is published."""
@@ -96,6 +102,5 @@ def read(**chosen: Any) -> RefreshOptions:
     except ValidationError as error:
         wrong = error.errors()[0]
         name = str(wrong["loc"][0]) if wrong["loc"] else "options"
-        raise RequestInvalid(
-            what=f"--{name.replace('_', '-')}", value=str(wrong["input"]), reason=wrong["msg"]
-        ) from error
+        reason = _FORMS.get(name, wrong["msg"])
+        raise RequestInvalid(what=f"--{name.replace('_', '-')}", value=str(wrong["input"]), reason=reason) from error

@@ -74,7 +74,9 @@ def release_in(out: Path, *, home: Path, to: Destinations, rules: Rules) -> Iter
     with alone_in(home, purpose=f"publish from {out}"):
         meant = Account.read(out).meant
         if meant is None:
-            raise InputMissing(what="what a refresh has laid out", path=out / ACCOUNT)
+            raise InputMissing(
+                what="what sluiceway refresh has written into the folder of its --out,", path=out / ACCOUNT
+            )
         if not (out / READERS).is_dir():
             what = "the manifest of the tables for readers, which a refresh with --no-publish leaves out,"
             raise InputMissing(what=what, path=manifests.path_of(out / READERS))

@@ -62,8 +62,9 @@ class RefreshSummary:
 
     @property
     def did_nothing(self) -> bool:
-        """Whether everything was as it should be."""
-        return not (self.is_new or self.brought or self.scored or any(each.is_new for each in self.published))
+        """Whether everything was as it should be, and the hub was not asked."""
+        released = any(each.is_new or each.commit is not None for each in self.published)
+        return not (self.is_new or self.brought or self.scored or released)
 
     @property
     def said(self) -> str:
@@ -91,10 +92,7 @@ class RefreshSummary:
             "withdrawn": list(self.withdrawn),
             "left_open": self.left_open,
             "did_nothing": self.did_nothing,
-            "published": [
-                {"dataset": each.dataset, "number": each.number, "is_new": each.is_new, "is_partial": each.is_partial}
-                for each in self.published
-            ],
+            "published": [each.as_json() for each in self.published],
             "resources": [dict(each) for each in self.resources],
         }
 
