@@ -40,6 +40,7 @@ from sluiceway.tasks.launch import Engine, start_dask
 from tests.cluster.test_runs import There
 from tests.cluster.test_runs import there as there  # noqa: PLC0414 - a fixture
 from tests.cluster.test_score_array import python as python  # noqa: PLC0414 - a fixture
+from tests.engines import environment_with
 
 if TYPE_CHECKING:
     from sluiceway.deployments.devcluster.cluster import Devcluster
@@ -100,7 +101,7 @@ class Launched:
         return with_mark(f"SLUICEWAY_CONTEXT={self.attempt(request)}/context.json")
 
     async def left_nothing(self, request: RunRequest) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.living(request):
                 await asyncio.sleep(0.2)
         folders = [Path(each["tmp"]) for each in self.connection(request)["nodes"]]
@@ -123,9 +124,15 @@ def held_mark(engine: Engine) -> str:
     return f"SLUICEWAY_CONTEXT={Path(engine.connection.nodes[0]['log']).parent.parent}/context.json"
 
 
+@pytest.fixture(scope="session")
+def dask_python() -> Path:
+    """A Python with Dask alone, whatever the version of the one that runs the tests."""
+    return environment_with("distributed")
+
+
 @pytest.fixture
-def launched(there: There, devcluster: Devcluster, python: Path) -> Launched:
-    return Launched(there=there, devcluster=devcluster, python=python)
+def launched(there: There, devcluster: Devcluster, dask_python: Path) -> Launched:
+    return Launched(there=there, devcluster=devcluster, python=dask_python)
 
 
 def said(receipt: RunReceipt) -> list[Any]:
@@ -329,10 +336,10 @@ def used(address: str, number: int) -> tuple[int, int]:
 
 
 @pytest.fixture
-def jobs(launched: Launched) -> Iterator[Callable[..., list[str]]]:
+def jobs(launched: Launched, python: Path) -> Iterator[Callable[..., list[str]]]:
     """The cluster's settings name a Python that has dask-jobqueue; gives the worker jobs there are."""
     file = launched.there.folder / "home/clusters.toml"
-    text = file.read_text().replace('"/usr/bin/python3"', f'"{launched.python}"')
+    text = file.read_text().replace('"/usr/bin/python3"', f'"{python}"')
     file.write_text(text + JOBS.format(memory="700M"))
     yield lambda form="%i": queue(launched, form)
     assert queue(launched, "%i") == []
@@ -427,10 +434,10 @@ exec python3 -c 'from sluiceway.cli import main; main()' score --panel {panel} -
 @pytest.mark.nightly
 @pytest.mark.timeout(300)
 async def test_scores_inside_of_an_allocation_are_worked_out_by_its_nodes(
-    launched: Launched, jobs: Callable[..., list[str]], panel: Path
+    launched: Launched, jobs: Callable[..., list[str]], panel: Path, python: Path
 ) -> None:
     local = await asyncio.to_thread(score, launched, "local")
-    asked = launched.request(INSIDE.format(panel=panel / "small"), SingleLauncher())
+    asked = replace(launched, python=python).request(INSIDE.format(panel=panel / "small"), SingleLauncher())
     request = replace(asked, inputs=inputs_of([launched.there.folder / "scores"]), outputs=TABLES)
     receipt = await launched.there.run(request, nodes=2, cpus=1, memory="1500M", time="5m")
     assert receipt.succeeded, receipt.stderr.read_text()[-3000:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.messages import LogLine
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import RunRequest
@@ -18,10 +19,10 @@ from sluiceway.core.runs.run import Line
 from sluiceway.core.slurm.job import EndingKind
 from tests.cluster import test_dask, test_ray, test_spark
 from tests.cluster.test_dask import Launched, said
+from tests.cluster.test_dask import dask_python as dask_python  # noqa: PLC0414 - a fixture
 from tests.cluster.test_ray import ray_python as ray_python  # noqa: PLC0414 - a fixture
 from tests.cluster.test_runs import There
 from tests.cluster.test_runs import there as there  # noqa: PLC0414 - a fixture
-from tests.cluster.test_score_array import python as python  # noqa: PLC0414 - a fixture
 from tests.cluster.test_spark import Sparked
 from tests.cluster.test_spark import spark_python as spark_python  # noqa: PLC0414 - a fixture
 
@@ -64,11 +65,18 @@ class Work:
     async def left_nothing(self, part: dict[str, Any]) -> None:
         """No process stays anywhere, and no folder where Slurm did not kill what could remove it."""
         await self.left_no_process()
-        failed = Path(part["tmp"])
-        shutil.rmtree(failed, ignore_errors=True)
-        folders = {Path(each["tmp"]) for each in self.launched.connection(self.request)["nodes"]}
-        assert len(folders) > 1
+        folders = {Path(each["tmp"]) for each in self.launched.connection(self.request)["nodes"]} - {Path(part["tmp"])}
+        assert folders
         assert [each for each in folders if each.exists()] == []
+
+    async def begin_another_part(self, node: str) -> None:
+        """Begin and end a part of another engine on a node that is back."""
+        await self.launched.devcluster.resume(node)
+        order = {"argv": ["true"], "env": {}, "node": node, "log": "/dev/null", "ports": 0, "share": 1, "sync": ""}
+        program = self.launched.attempt(self.request) / "launch/holder.py"
+        words = ["srun", f"--nodelist={node}", "--mem=200M", "--time=2", "/usr/bin/python3", "-I", str(program)]
+        asked = Command.of(*words, json.dumps({**order, "only": [], "grace": 1}))
+        (await self.launched.there.shell.run(asked)).require_success()
 
 
 @pytest.fixture(params=["dask", "ray", "spark"])
@@ -78,7 +86,7 @@ def work(request: pytest.FixtureRequest, there: There, devcluster: Devcluster) -
 
     match request.param:
         case "dask":
-            dask = launched(Launched, "python")
+            dask = launched(Launched, "dask_python")
             asked = dask.request(test_dask.SUM, EACH="0.2")
             return Work(
                 launched=dask, engine="dask", request=asked, is_right=lambda each: said(each)[1][0] == test_dask.TOTAL
@@ -136,3 +144,5 @@ async def test_a_job_that_is_not_to_end_with_its_node_has_its_work_done_by_the_o
     lost = f"{part['part']} on node {part['node']} has left the {work.engine} cluster"
     assert [each for each in told if lost in each]
     await work.left_nothing(part)
+    await work.begin_another_part(part["node"])
+    assert not Path(part["tmp"]).exists()
