@@ -48,6 +48,7 @@ FILES = {
     "caching": "engine/test_caching.py",
     "events": "engine/test_output_events.py",
     "zombies": "engine/test_reconcile.py",
+    "slots": "deployments/test_followers.py",
     "dask": "cluster/test_dask.py",
     "measured": "benchmarks/test_provenance_page.py",
 }
@@ -68,6 +69,7 @@ PROMISES = {
         claims: of_many_claimants_each_key_has_exactly_one_winner""",
     "P4": """
         claims: a_follower_tries_again_what_may_pass
+        slots: a_follower_leaves_its_slot_to_another_run_and_then_has_its_leaders_result
         claims: a_failure_that_would_come_again_is_shared_with_its_cause""",
     "P5": "followers: a_follower_keeps_its_own_dependencies",
     "P6": """
