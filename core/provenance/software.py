@@ -56,17 +56,21 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
 
 
 def _with_imports(modules: tuple[str, ...]) -> dict[str, bytes]:
-    texts: dict[str, bytes] = {}
+    # Most names are imported by many modules, and to look for a file takes longer than to look here.
+    files: dict[str, Path | None] = {}
     waiting = list(modules)
+    texts: dict[str, bytes] = {}
     while waiting:
         name = waiting.pop()
-        file = file_of(name)
-        if name in texts:
+        if name in files:
             continue
+        files[name] = file = file_of(name)
         if file is None:
-            raise InputMissing(what="the source of the module", path=Path(name))
+            if name in modules:
+                raise InputMissing(what="the source of the module", path=Path(name))
+            continue
         texts[name] = file.read_bytes()
-        waiting += [each for each in imports(texts[name]) if each.startswith(f"{_PACKAGE}.") and file_of(each)]
+        waiting += [each for each in imports(texts[name]) if each.startswith(f"{_PACKAGE}.")]
     return texts
 
 
@@ -83,13 +87,25 @@ def imports(text: bytes, package: str = "") -> frozenset[str]:
     Imports that begin with a dot count from the package that the module is in.
     """
     found: set[str] = set()
-    for node in _at_run_time(ast.parse(text).body):
+    for node in _at_run_time(_parsed(text).body):
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom):
             source = absolute(node, package)
             found |= {source, *(f"{source}.{each.name}" for each in node.names)}
     return frozenset(found - {""})
+
+
+def _parsed(text: bytes) -> ast.Module:
+    """Parse a module as far as it imports: behind its last import stands most of it, and parsing takes long."""
+    last = text.rfind(b"import")
+    end = text.find(b"\n", last) + 1 or len(text)
+    if text[last:end].rstrip().endswith(b"("):
+        end = text.find(b")", end) + 1 or len(text)
+    with contextlib.suppress(SyntaxError):
+        return ast.parse(text[:end])
+    # The word stood elsewhere, such as in a text.
+    return ast.parse(text)
 
 
 def absolute(node: ast.ImportFrom, package: str) -> str:

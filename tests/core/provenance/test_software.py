@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import email
 import hashlib
 import shutil
 import subprocess
@@ -11,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import sluiceway
 from sluiceway.core.errors import InputMissing
-from sluiceway.core.provenance.software import software_of, versions
+from sluiceway.core.provenance.software import imports, software_of, versions
 from tests.conftest import ROOT
 
 SSH = "sluiceway.core.remote.ssh"
@@ -35,6 +38,38 @@ def test_the_environment_is_what_those_modules_import_and_no_more() -> None:
 
 def test_imports_for_type_checkers_alone_do_not_count() -> None:
     assert "pydantic" not in software_of("sluiceway.core.remote.login").environment
+
+
+@pytest.mark.parametrize("folder", [*sluiceway.__path__, *asyncio.__path__, *email.__path__])
+def test_every_import_of_a_module_is_seen(folder: str) -> None:
+    for file in Path(folder).rglob("*.py"):
+        text = file.read_bytes()
+        # With the word at its very end, all of it is looked at.
+        assert imports(text) == imports(text + b"\n'import'\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import a.b",
+        "import a.b\n",
+        "from a import b\n\nif b:\n    c()\n",
+        "def f():\n    from a import (\n        b,\n    )\n    return b\n",
+        "from a import (  # or (\n    b,  # b)\n)\n",
+        "from a import \\\n    b\n",
+        "import a.b; c = 'important'",
+        "import a.b\nc = '''\nimport d\n'''\n",
+        "import a.b\r\n",
+        "if True: import a.b",
+    ],
+)
+def test_an_import_is_seen_wherever_it_stands(text: str) -> None:
+    assert imports(text.encode()) - {"a"} == {"a.b"}
+
+
+@pytest.mark.parametrize("text", ["", "a = 1", "# import a\n", '"""import a"""', "if TYPE_CHECKING:\n    import a\n"])
+def test_what_only_looks_like_an_import_is_none(text: str) -> None:
+    assert imports(text.encode()) == frozenset()
 
 
 @pytest.mark.parametrize("module", ["numpy", "pgenlib", "yaml", "jinja2", "pydantic_core", "sqlalchemy", "nowhere"])
