@@ -17,11 +17,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sluiceway.core.errors import ClaimLost, PeerFailed, RemoteError, SluicewayError, StorageFailed
 from sluiceway.core.registry.moments import moment
-from sluiceway.core.registry.schema import claims
+from sluiceway.core.registry.schema import claims, inserting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -93,7 +92,7 @@ class Claims:
             "key": key, "owner": owner, "epoch": 1, "state": State.RUNNING, "lease_until": now + self._span,
             "failures": 0, "transient": False, "outcome": None,
         }  # fmt: skip
-        insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert(claims).values(**fresh)
+        insert = inserting(claims, self._database.dialect).values(**fresh)
         taking = insert.on_conflict_do_update(
             index_elements=[claims.c.key],
             set_={

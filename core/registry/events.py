@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sluiceway.core.provenance.tree import digest_of_value
 from sluiceway.core.registry import schema
@@ -52,10 +51,9 @@ async def record(connection: AsyncConnection, events: Iterable[Event]) -> None:
         row["told"] = json.dumps(each.told, sort_keys=True)
     if not rows:
         return
-    is_postgres = connection.dialect.name == "postgresql"
-    if is_postgres:
+    if connection.dialect.name == "postgresql":
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})"))
-    insert = (postgresql if is_postgres else sqlite).insert(schema.events)
+    insert = schema.inserting(schema.events, connection.dialect.name)
     await connection.execute(insert.on_conflict_do_nothing(index_elements=["once"]), rows)
 
 

@@ -7,11 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sluiceway.core.errors import RunUnknown
 from sluiceway.core.provenance.tree import digest_of_value
-from sluiceway.core.registry.schema import attempts, runs
+from sluiceway.core.registry.schema import attempts, inserting, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Select, Table
@@ -123,9 +122,8 @@ async def upsert(connection: AsyncConnection, table: Table, *rows: object) -> No
     """Write rows, each a dataclass with the table's columns, in the place of those that are there."""
     if not rows:
         return
-    is_postgres = connection.dialect.name == "postgresql"
     keys = [column.name for column in table.primary_key]
-    insert = (postgresql if is_postgres else sqlite).insert(table)
+    insert = inserting(table, connection.dialect.name)
     others = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys}
     values = [{column.name: getattr(each, column.name) for column in table.columns} for each in rows]
     await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=others), values)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
+    from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = MetaData()
 
@@ -164,3 +165,15 @@ def migrate(connection: Connection) -> int:
         step(connection)
         connection.execute(insert(version).values(version=number))
     return int(had)
+
+
+def inserting(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """Give an INSERT that can say what is done with rows that are there already."""
+    # Each takes a while to import, and nearly nobody needs both.
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as into_postgres  # noqa: PLC0415
+
+        return into_postgres(table)
+    from sqlalchemy.dialects.sqlite import insert as into_sqlite  # noqa: PLC0415
+
+    return into_sqlite(table)

@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sluiceway.core.events import tell
 from sluiceway.core.registry.background import Answer, Background
@@ -23,7 +22,7 @@ from sluiceway.core.registry.coalesce import LEASE, PATIENCE, UNUSABLE
 from sluiceway.core.registry.database import registry_at
 from sluiceway.core.registry.home import is_gone, owner_in
 from sluiceway.core.registry.moments import moment
-from sluiceway.core.registry.schema import claims
+from sluiceway.core.registry.schema import claims, inserting
 from sluiceway.core.remote.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ class Shares:
         now = moment(SystemClock().now())
         fresh = {"owner": self._owner, "state": State.RUNNING, "lease_until": self._until, "outcome": None}
         rows = [{"key": key, "epoch": 1, "failures": 0, "transient": False, **fresh} for key in keys]
-        insert = (postgresql if self._opened.dialect == "postgresql" else sqlite).insert(claims).values(rows)
+        insert = inserting(claims, self._opened.dialect).values(rows)
         taking = insert.on_conflict_do_update(
             index_elements=[claims.c.key],
             set_={**fresh, "epoch": claims.c.epoch + 1, "failures": 0},
