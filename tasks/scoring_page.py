@@ -10,7 +10,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.cache_policies import NO_CACHE
 
 from sluiceway.core.provenance.manifest import Step
-from sluiceway.core.report.figures import distribution_svg, rates_svg
+from sluiceway.core.report.figures import distribution_svg, pictured, rates_svg
 from sluiceway.core.report.pictures import Picture, gallery, image_url
 from sluiceway.core.report.reasons import STATUSES
 from sluiceway.core.runs.reference_scoring import Asked
@@ -76,8 +76,9 @@ def _pictures(summary: Summary) -> Iterator[Picture]:
     told = pl.read_parquet(summary.out / "distributions.parquet", glob=False)
     able = summary.quality.filter(pl.col("pgs_id").is_in(told["pgs_id"].unique().to_list()))
     best = able.sort(able["status"] != "ok", maintain_order=True).head(_PICTURED)
+    rows = pictured(told.filter(pl.col("pgs_id").is_in(best["pgs_id"].to_list())))
     for name, trait in best.select("pgs_id", "trait").iter_rows():
-        yield Picture(name=name, remark=trait or "", svg=distribution_svg(name, told.filter(pgs_id=name)))
+        yield Picture(name=name, remark=trait or "", svg=distribution_svg(name, rows.get(name, [])))
 
 
 def _told(asked: Asked, summary: Summary, distributions: str | None) -> str:

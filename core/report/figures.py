@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Row = dict[str, Any]
     Values = NDArray[np.float64]
 
 # Okabe and Ito's colours, without black and yellow, which vanish on one of the two grounds.
@@ -61,27 +62,30 @@ class _Axis:
         return _LEFT + min(max(share, 0), 1) * (_WIDTH - _LEFT - _RIGHT)
 
 
-def pictured(rows: pl.DataFrame) -> pl.DataFrame:
-    """Give the rows of one score that its picture shows: unrelated people where there are any, one coding of X.
+def pictured(distributions: pl.DataFrame) -> dict[str, list[Row]]:
+    """Give the rows of each score that its picture shows: unrelated people where there are any, one coding of X.
 
     That is one row per population; where the score depends on sex, women and men together come after everybody.
     """
-    unrelated = rows.filter(subset="unrelated")
-    chosen = unrelated if unrelated["n"].sum() else rows.filter(subset="all")
-    chosen = chosen.filter(pl.col("coding").eq_missing(pl.lit(chosen["coding"].max())))
-    everybody = pl.col("population") == "all"
+    score, everybody = "pgs_id", pl.col("population") == "all"
+    of_unrelated = pl.col("n").filter(pl.col("subset") == "unrelated").sum().over(score)
+    subset = pl.when(of_unrelated > 0).then(pl.lit("unrelated")).otherwise(pl.lit("all"))
+    chosen = distributions.filter(pl.col("subset") == subset)
+    chosen = chosen.filter(pl.col("coding").eq_missing(pl.col("coding").max().over(score)))
     shown = chosen.filter((pl.col("sex") == "all") | everybody)
-    return shown.sort(everybody, pl.col("sex") == "all", "population", "sex", descending=[True, True, False, False])
+    by = (everybody, pl.col("sex") == "all", "population", "sex")
+    rows = shown.sort(by, descending=[True, True, False, False]).partition_by(score, as_dict=True)
+    return {name: found.to_dicts() for (name,), found in rows.items()}
 
 
-def distribution_svg(name: str, rows: pl.DataFrame) -> str:
+def distribution_svg(name: str, rows: Sequence[Row]) -> str:
     """Draw one score: a ridge for each population, its quartiles below, and everybody's median as a dashed line.
 
     Args:
         name: The score's name, for those who cannot see the picture.
-        rows: The score's rows of a table of distributions.
+        rows: Its rows as `pictured` gives them.
     """
-    ridges = list(_ridges(pictured(rows)))
+    ridges = list(_ridges(rows))
     axis = _axis([ridge.table for ridge in ridges if ridge.table is not None])
     height = _TOP + _PITCH * len(ridges) + 34
     floor = height - 30
@@ -93,21 +97,6 @@ def distribution_svg(name: str, rows: pl.DataFrame) -> str:
         height=height,
         body=f"{_ticks(axis, floor)}{drawn}{_reference(ridges, axis, floor)}",
     )
-
-
-def distribution_rows(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Give the figures that go with a picture, a row per group of people, for a table."""
-    columns = ("population", "sex", "n", "mean", "std", "p05", "p25", "p50", "p75", "p95")
-    return pictured(rows).select(columns).to_dicts()
-
-
-def distribution_markdown(name: str, rows: pl.DataFrame) -> str:
-    """Give the figures that go with a picture as a table in Markdown."""
-    found = distribution_rows(rows)
-    columns = list(found[0]) if found else []
-    lines = [[_cell(row[column]) for column in columns] for row in found]
-    table = [columns, ["---"] * len(columns), *lines]
-    return "\n".join([f"### {_cell(name)}", "", *(f"| {' | '.join(line)} |" for line in table if line), ""])
 
 
 def bar_svg(title: str, segments: Sequence[Segment]) -> str:
@@ -149,10 +138,11 @@ def rates_svg(rates: Sequence[float], *, least: float | None) -> str:
     return _svg("Match rate of the scores", told, width=_WIDTH, height=134, body=ground + bars + labels + line)
 
 
-def _ridges(rows: pl.DataFrame) -> Iterator[_Ridge]:
-    colours = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(_populations(rows))}
+def _ridges(rows: Sequence[Row]) -> Iterator[_Ridge]:
+    populations = sorted({row["population"] for row in rows} - {"all"})
+    colours = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(populations)}
     sexes = {"all": "everybody", "female": "women", "male": "men"}
-    for row in rows.head(_MOST_ROWS).iter_rows(named=True):
+    for row in rows[:_MOST_ROWS]:
         is_everybody = row["population"] == "all"
         yield _Ridge(
             label=sexes[row["sex"]] if is_everybody else row["population"],
@@ -161,10 +151,6 @@ def _ridges(rows: pl.DataFrame) -> Iterator[_Ridge]:
             table=None if row["percentiles"] is None else np.asarray(row["percentiles"], np.float64),
             is_flat=bool(row["zero_variance"]),
         )
-
-
-def _populations(rows: pl.DataFrame) -> list[str]:
-    return rows.filter(pl.col("population") != "all")["population"].unique().sort().to_list()
 
 
 def _axis(tables: Sequence[Values]) -> _Axis:
@@ -292,10 +278,3 @@ def _svg(title: str, told: str, *, width: int, height: float, body: str) -> str:
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' role='img' {_SANS}>"
         f"<title>{escape(title)}</title><desc>{escape(told)}</desc>{body}</svg>"
     )
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.5g}" if isinstance(value, float) else " ".join(str(value).split())
-    return escape(text).replace("|", "\\|")

@@ -15,8 +15,8 @@ from sluiceway.core.report.figures import (
     EVERYBODY,
     Segment,
     bar_svg,
-    distribution_rows,
     distribution_svg,
+    pictured,
     rates_svg,
 )
 from sluiceway.core.report.reasons import EXCLUDED, MATCHED, OTHER, STATUSES, UNMATCHED, Wording, wording
@@ -183,17 +183,17 @@ def _cards(report: ScoringReport) -> Iterator[_Card]:
     # Men's X is told of by the policy's own count; where the policy is not known, by the picture's.
     coding = report.policy.get("male_x")
     counted = pl.lit(coding is None) | pl.col("coding").is_null() | (pl.col("coding") == pl.lit(coding))
-    told = report.distributions.filter(counted).partition_by("pgs_id", as_dict=True)
+    told = pictured(report.distributions.filter(counted))
     number = 0
     for quality in report.quality.iter_rows(named=True):
         name = quality["pgs_id"]
-        rows = told.get((name,))
-        number += rows is not None
+        rows = told.get(name, [])
+        number += bool(rows)
         yield _Card(
             quality=quality,
             bar=_bar(quality),
-            picture=None if rows is None or number > PICTURES else distribution_svg(name, rows),
-            groups=[] if rows is None or number > TABLES else distribution_rows(rows),
+            picture=distribution_svg(name, rows) if rows and number <= PICTURES else None,
+            groups=rows if number <= TABLES else [],
         )
 
 
