@@ -53,10 +53,10 @@ def keep(store: ObjectStore, key: str, result: ScoreResult) -> None:
 
 def find(store: ObjectStore, key: str) -> ScoreResult | None:
     """Give a result whose every byte is as it was stored; none where there is none, or it is damaged."""
-    content = store.read(key)
-    stored = store.get(key)
-    if content is None or stored is None:
+    found = store.opened(key)
+    if found is None:
         return None
+    stored, content = found
     facts: Mapping[str, Any] = stored.facts
     return ScoreResult(
         people=pl.read_parquet(io.BytesIO(content)),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 _DOMAIN = "sluiceway content key v1"
+# Most of what is asked about, and never refused.
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def content_key(
@@ -86,10 +88,12 @@ def _require_json(value: object, *, where: str) -> None:
         for name, each in value.items():
             if not isinstance(name, str):
                 raise NotCanonical(where=where, value=repr(name), reason="a name must be text")
-            _require_json(each, where=f"{where}.{name}")
+            if type(each) not in _PLAIN:
+                _require_json(each, where=f"{where}.{name}")
     elif isinstance(value, list | tuple):
         for number, each in enumerate(value):
-            _require_json(each, where=f"{where}[{number}]")
+            if type(each) not in _PLAIN:
+                _require_json(each, where=f"{where}[{number}]")
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124
         raise NotCanonical(where=where, value=repr(value), reason="it is not a finite number")
     elif value is not None and not isinstance(value, bool | int | float | str):

@@ -89,7 +89,12 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes | None:
         """Give an object's payload: the very bytes whose digest was compared."""
-        return self._whole(key, _payload)
+        found = self.opened(key)
+        return None if found is None else found[1]
+
+    def opened(self, key: str) -> tuple[Stored, bytes] | None:
+        """Give an object with its payload: the very bytes whose digest was compared."""
+        return self._whole(key, _opened)
 
     def every(self) -> Iterator[str]:
         """Give the keys of all objects, by the names of folders alone."""
@@ -237,12 +242,12 @@ def _verified(place: Path, key: str) -> Stored:
     return stored
 
 
-def _payload(place: Path, key: str) -> bytes:
+def _opened(place: Path, key: str) -> tuple[Stored, bytes]:
     stored = _stored(place, key)
     with _reading(place):
         content = stored.path.read_bytes()
     _require_digest(digest_of_bytes(content), stored)
-    return content
+    return stored, content
 
 
 def _require_digest(digest: str, stored: Stored) -> None:

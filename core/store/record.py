@@ -25,8 +25,8 @@ def sealed(document: Mapping[str, Json]) -> bytes:
     >>> sealed({"a": 1})
     b'{"digest":"sha256:015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862","record":{"a":1}}\n'
     """
-    digest = digest_of_bytes(canonical_json(document).encode())
-    return canonical_json({"digest": digest, "record": document}).encode() + b"\n"
+    record = canonical_json(document).encode()
+    return b'{"digest":"%b","record":%b}\n' % (digest_of_bytes(record).encode(), record)
 
 
 def unsealed(content: bytes, *, name: str) -> dict[str, Any]:
