@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,7 +14,7 @@ from sluiceway.core.genetics.ploidy import Ploidy
 from sluiceway.core.genetics.score import REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,6 +55,7 @@ class Totals:
     def __init__(self, batch: Batch, sexes: NDArray[np.uint8]) -> None:
         self._batch = batch
         self._is_male = sexes == _MALE
+        self._copies = {coding: _copies(self._is_male, coding) for coding in (1, 2)}
         self._diploid: dict[Ploidy, NDArray[np.float64]] = {}
         self._haploid: dict[Ploidy, NDArray[np.float64]] = {}
         self._missing: dict[Ploidy, NDArray[np.int32]] = {}
@@ -96,28 +98,18 @@ class Totals:
         """Give one score of the batch."""
         columns: dict[str, Any] = {}
         for coding in (1, 2):
-            copies = self._copies(coding)
+            copies = self._copies[coding]
             columns[f"sum_{coding}"] = self._sum(score, coding)
-            columns[f"alleles_{coding}"] = sum(copies[each] * self._used[each, score] for each in Ploidy)
-            columns[f"missing_alleles_{coding}"] = sum(copies[each] * self._missed(each, score) for each in Ploidy)
-        columns["missing"] = sum((self._copies(2)[each] > 0) * self._missed(each, score) for each in Ploidy)
+            columns[f"alleles_{coding}"] = _counts(copies[each] * self._used[each, score] for each in Ploidy)
+            columns[f"missing_alleles_{coding}"] = _counts(copies[each] * self._missed(each, score) for each in Ploidy)
+        columns["missing"] = _counts((self._copies[2][each] > 0) * self._missed(each, score) for each in Ploidy)
         return ScoreResult(
-            people=pl.DataFrame(columns).with_columns(pl.exclude("sum_1", "sum_2").cast(pl.UInt32)),
+            people=pl.DataFrame(columns),
             reasons={each.name.lower(): int(self.reasons[score, each]) for each in Reason},
             mass={each.name.lower(): float(self.mass[score, each]) for each in Reason},
             missing_mass=float(self._missing_mass[score]),
             used={each.name.lower(): int(self._used[each, score]) for each in Ploidy},
         )
-
-    def _copies(self, coding: int) -> dict[Ploidy, NDArray[np.int64]]:
-        """Tell how many alleles each person has at a variant."""
-        everybody = np.ones(self._batch.samples, np.int64)
-        return {
-            Ploidy.AUTOSOME: 2 * everybody,
-            Ploidy.X: np.where(self._is_male & (coding == 1), 1, 2),
-            Ploidy.Y: self._is_male.astype(np.int64),
-            Ploidy.MT: everybody,
-        }
 
     def _missed(self, ploidy: Ploidy, score: int) -> NDArray[np.int32] | int:
         return self._missing[ploidy][score] if ploidy in self._missing else 0
@@ -135,6 +127,22 @@ class Totals:
             elif ploidy in self._haploid:
                 total += self._haploid[ploidy][score]
         return total
+
+
+def _copies(is_male: NDArray[np.bool_], coding: int) -> dict[Ploidy, NDArray[np.int64]]:
+    """Tell how many alleles each person has at a variant."""
+    everybody = np.ones(is_male.size, np.int64)
+    return {
+        Ploidy.AUTOSOME: 2 * everybody,
+        Ploidy.X: np.where(is_male & (coding == 1), 1, 2),
+        Ploidy.Y: is_male.astype(np.int64),
+        Ploidy.MT: everybody,
+    }
+
+
+def _counts(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.uint32]:
+    counts = functools.reduce(np.add, parts)
+    return np.asarray(counts, np.uint32)
 
 
 def _add(sums: dict[Ploidy, NDArray[Number]], ploidy: Ploidy, more: NDArray[Number]) -> None:
