@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sluiceway.core import settings
 from sluiceway.core.catalog.refreshed import NAME as ACCOUNT
 from sluiceway.core.catalog.refreshed import Account
-from sluiceway.core.errors import StorageFailed
+from sluiceway.core.errors import SluicewayError, StorageFailed
 from sluiceway.core.events import tell
 from sluiceway.core.provenance import manifest as manifests
 from sluiceway.core.provenance.ledger import Ledger
@@ -53,10 +53,37 @@ def named_by(home: Path, clock: Clock) -> set[str]:
 
 
 def kept_in(home: Path, clock: Clock) -> list[Path]:
-    """Give where the artifacts of a home's own store lie that came with a manifest."""
-    store = ArtifactStore(home / "store", clock=clock)
-    contents = (store.place_of(each) / CONTENT for each in store.every())
+    """Give where the artifacts of a home lie that came with a manifest: in its own store, or in the one it shares.
+
+    Of a store that others use, too, what they alone have sealed is theirs, and so is what another user has put that
+    this home has not sealed. All the rest is of this home, also where its ledger was lost.
+    """
+    shared = settings.load().store_dir
+    store = ArtifactStore(shared or home / "store", clock=clock)
+    found = list(store.every())
+    if shared is not None:
+        ours = _sealed_in(home, clock)
+        theirs = {digest for each in Homes(store).others(home) for digest in _sealed_in(each, clock)}
+        found = [each for each in found if each in ours or (each not in theirs and _is_mine(store.place_of(each)))]
+    contents = (store.place_of(each) / CONTENT for each in found)
     return [each for each in contents if is_output(each)]
+
+
+def _sealed_in(home: Path, clock: Clock) -> set[str]:
+    """Give the digests of all that was ever made in a home, as far as this user may know."""
+    made: set[str] = set()
+    with contextlib.suppress(SluicewayError, OSError):
+        made |= {
+            each.data_version for each in Ledger(home / "ledger", clock=clock).history().entries if each.data_version
+        }
+        made |= set(_named_by_runs(home / RUNS))
+    return made
+
+
+def _is_mine(place: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return place.stat().st_uid == os.geteuid()
+    return False
 
 
 def _is_there(entry: Entry) -> bool:

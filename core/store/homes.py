@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -40,6 +41,14 @@ class Homes:
         if not self._folder.is_dir():
             return []
         return [_home_in(each) for each in sorted(self._folder.iterdir()) if not each.name.startswith(".")]
+
+    def others(self, home: Path) -> list[Path]:
+        """Give every other home that can be found from here."""
+        found = []
+        for each in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            with contextlib.suppress(StorageFailed, OSError):
+                found.append(_home_in(each))
+        return [each for each in found if not each.samefile(home)]
 
 
 def store_here(clock: Clock, cache: Cache | None = None) -> ArtifactStore:

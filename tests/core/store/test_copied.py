@@ -61,3 +61,41 @@ async def test_a_copied_home_verifies_and_its_registry_knows_its_artifacts_again
             assert [each.digest for each in await inputs_of(connection, found)] == [raw]
             steps = [each for each in await artifacts_in(connection, whole=True) if each.output_type == "step"]
             assert [each.digest in set(copied.every()) for each in steps] == [True]
+
+
+async def test_a_registry_is_made_anew_from_a_store_elsewhere_and_only_of_what_is_the_homes(user: User) -> None:
+    """Red on: core/runs/references.py: `each not in theirs and` -> `True and`."""
+    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
+    user.export("SLUICEWAY_STORE_DIR", str(user.folder / "elsewhere"))
+    mine, theirs = (kept_by(user, name) for name in ("mine", "theirs"))
+    assert await artifacts_of(user, "mine") == {mine}
+    assert await artifacts_of(user, "theirs") == {theirs}
+    # Nothing but the store tells what that home has made.
+    shutil.rmtree(user.folder / "mine")
+    (user.folder / "mine").mkdir()
+    assert await artifacts_of(user, "mine") == {mine}
+
+
+def kept_by(user: User, name: str) -> str:
+    """Make something in a home of this name, keep it in the store, and give its digest there."""
+    (user.folder / name).mkdir()
+    user.export("SLUICEWAY_HOME", str(user.folder / name))
+    clock, output = SystemClock(), tree(user.folder)
+    (output / "whose.txt").write_text(name)
+    seal(Manifest(output_id=name, ending=Ending(status="ok")), output, ledger=ledger_here(clock))
+    digest = store_here(clock).put(output).digest
+    shutil.rmtree(output)
+    return digest
+
+
+async def artifacts_of(user: User, name: str) -> set[str | None]:
+    """Give the digests of what the registry knows in the store, once it was made anew for a home."""
+    home, clock = user.folder / name, SystemClock()
+    user.export("SLUICEWAY_HOME", str(home))
+    (home / "registry.sqlite").unlink(missing_ok=True)
+    runs, ledger = Runs(home=home, clock=clock), ledger_here(clock)
+    async with await Database.in_file(home / "registry.sqlite") as database:
+        await rebuild(database, runs, ledger)
+        assert await check(database, runs, ledger) == []
+        async with database.reading() as connection:
+            return {each.digest for each in await artifacts_in(connection, whole=True)}
