@@ -249,8 +249,8 @@ async def test_a_second_submit_finds_the_first_job_even_when_it_has_ended(
 async def test_a_controller_that_is_down_neither_loses_nor_doubles_a_job(
     cluster: Cluster, watcher: Watcher, order: Any, devcluster: Devcluster, shell: SshShell
 ) -> None:
-    """Red on: core/slurm/parse.py: `return () if _UNKNOWN_JOB.search(told.stderr) else _silence("squeue", told)`
-    -> `return ()`.
+    """Red on: core/slurm/cluster.py: `if isinstance(rows, Unreachable): return rows`
+    -> `if isinstance(rows, Unreachable): return Absent()`.
     """
     running, waiting = order("sleep 10; exit 4"), order("exit 5")
     job = await cluster.submit(running, FILES)
