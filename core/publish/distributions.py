@@ -149,13 +149,18 @@ def _quality(scored: Scored, totals: pl.DataFrame, rules: Rules) -> pl.DataFrame
 def _totals(scored: Scored, people: People) -> pl.DataFrame:
     """Add up everybody's sums, from the people themselves: what the distributions are later held against."""
     labelled = people.table.lazy().select("sample")
-    value = pl.col("sum").fill_nan(None)
+    value = pl.col("sum").fill_nan(None).drop_nulls()
+    # A score's values one after another: what several threads add up differs in its last digits by how many they are.
+    each = (
+        scored.sums.join(labelled, on="sample", how="semi", maintain_order="left")
+        .group_by("pgs_id", maintain_order=True)
+        .agg(value, pl.col("allele_ct").max())
+    )
+    values = pl.col("sum").list
     return (
-        scored.sums.join(labelled, on="sample", how="semi")
-        .group_by("pgs_id")
-        .agg(
-            value.count().cast(pl.Int64).alias("n_samples"), value.mean().alias("score_mean"),
-            value.std().alias("score_std"), pl.col("allele_ct").max(),
+        each.select(
+            "pgs_id", values.len().cast(pl.Int64).alias("n_samples"), values.mean().alias("score_mean"),
+            values.std().alias("score_std"), "allele_ct",
         )
         .sort("pgs_id")
         .collect()
