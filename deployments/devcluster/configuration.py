@@ -47,7 +47,8 @@ MpiDefault=none
 MailProg=/bin/true
 # A node that did not answer comes back by itself; one that was failed on purpose stays so.
 ReturnToService=1
-KillWait=2
+# Slurm's own 30 seconds would make tests of what ignores a signal slow; in 2, a busy machine does not tidy up.
+KillWait=5
 SlurmdTimeout=10
 MinJobAge=300
 MaxArraySize={plan.max_array_size}
