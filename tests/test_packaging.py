@@ -115,6 +115,7 @@ def test_links_stand_for_every_folder_behind_the_package() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(400)
 def test_plain_pip_installs_a_prefect_whose_test_harness_starts(built: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / ".venv")], check=True)
     (wheel,) = built.glob("*.whl")

@@ -40,7 +40,8 @@ def test_the_commands_of_the_page_run(user: User) -> None:
 
 @pytest.mark.nightly
 def test_the_flow_of_the_page_works_with_one_cluster_twice(user: User) -> None:
-    user.write("page.py", blocks("python")[1])
+    (flow,) = [each for each in blocks("python") if "start_dask" in each]
+    user.write("page.py", flow)
     said = run(user, sys.executable, "page.py", PREFECT_API_URL=str(PREFECT_API_URL.value()))
     assert said == "3\n2\n"
 
