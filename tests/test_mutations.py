@@ -26,7 +26,7 @@ FAULT = re.compile(
     r"faults\.\w+ = \d|os\.kill\(|send_signal\(|vanish\("
     r"|\.refuse\(|\.forget\(|\.set_controller\(up=False|\.freeze_accounting\(|\.cut\(\)"
 )
-COPIED = ("core", "blocks", "tasks", "flows", "deployments", "sluiceway", "tests")
+COPIED = ("core", "blocks", "tasks", "flows", "deployments", "docs", "sluiceway", "tests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def test_a_fault_test_is_red_on_its_mutation(mutation: Mutation, tmp_path: Path)
     # What was compiled is copied with it, which saves most of the time; but numba does not see that a function has
     # changed which another file's calls.
     is_compiled = "@compiled" in (ROOT / mutation.file).read_text()
-    stale = shutil.ignore_patterns("*.nbi", "*.nbc") if is_compiled else None
+    stale = shutil.ignore_patterns("_build", *(("*.nbi", "*.nbc") if is_compiled else ()))
     for name in COPIED:
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=stale)
     for name in ("pyproject.toml", "prefect.yaml"):

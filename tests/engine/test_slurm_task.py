@@ -249,7 +249,7 @@ def waiting_for_one(folder: str) -> str:
 
 
 async def test_a_call_whose_place_is_gone_keeps_no_other_from_being_ended(tmp_path: Path, user: User) -> None:
-    """Red on: tasks/slurm_cancel.py: `, return_exceptions=True)` -> `)`."""
+    """Red on: tasks/slurm_cancel.py: `if not failures:` -> `if True:`."""
     user.export("SLUICEWAY_HOME", str(user.folder / "home"))
     running = asyncio.ensure_future(asyncio.to_thread(waiting_for_one, str(tmp_path)))
     await until(tmp_path / "on-4")
