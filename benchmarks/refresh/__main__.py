@@ -22,9 +22,11 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=100, help="how many people the panel has")
     parser.add_argument("--rounds", type=int, default=3, help="how often nothing has changed")
     parser.add_argument("--brief", action="store_true", help="leave out the refresh after one file was revised")
-    parser.add_argument("--real", type=Path, help="a folder with real metadata, to clean them too")
+    parser.add_argument("--real", type=Path, help="the folder of real data, to clean their metadata too")
     parser.add_argument("--keep", action="store_true", help="keep the figures as the project's own, for its page")
     given = parser.parse_args()
+    if given.real is not None and not (given.real / "metadata").is_dir():
+        parser.error(f"{given.real} has no folder metadata")
     said = {"scores": given.scores, "rows": given.rows, "variants": given.variants, "people": given.people}
     with ExitStack() as stack:
         work = tempfile.TemporaryDirectory(prefix="sluiceway-bench-", ignore_cleanup_errors=True)
