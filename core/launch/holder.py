@@ -27,7 +27,6 @@ _FIRST_PORT, _LAST_PORT, _BLOCK = 20000, 32000, 50
 _LONGEST_FOLDER = 40
 _PREFIX, _MARK, _NAME_BYTES = "sw-", ".sluiceway", 256
 _PAUSE_SECONDS, _SYNC_SECONDS, _KILL_SECONDS = 0.2, 5.0, 5.0
-_SHORT_GRACE_SECONDS = 0.0
 _SUBREAPER = 36
 _MEBIBYTE = 1 << 20
 _NO_PORTS, _NOT_FOUND, _BY_SIGNAL = 73, 127, 128
@@ -78,11 +77,8 @@ class Holder:
         try:
             code = self._wait(child, folder)
         finally:
-            if self._is_in_a_hurry:
-                # Slurm is about to kill us as well: what would lie about goes first, however long the rest takes.
-                self._sync(folder)
-                _remove(folder)
-            end_all(child, _SHORT_GRACE_SECONDS if self._is_in_a_hurry else self._order["grace"])
+            # In a hurry Slurm is about to kill us as well; and nobody who lives yet may write to what is removed.
+            end_all(child, 0 if self._is_in_a_hurry else self._order["grace"])
             self._sync(folder)
         if lock is not None:
             os.close(lock)
