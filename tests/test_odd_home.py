@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sluiceway import cli
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.deployments.server import address, running
+from tests.command_line import commands
 from tests.conftest import User
 
 ODD = pytest.mark.parametrize("name", ["what? #1 %41 & co;", "it's [mine] {x} * ~"], ids=["url", "pattern"])
@@ -32,16 +31,12 @@ def odd(user: User, name: str) -> Path:
 
 @pytest.fixture
 def run(odd: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    asked = commands(capsys)
+
     def command(*words: object) -> str:
-        capsys.readouterr()
-        try:
-            cli.main([str(each) for each in words])
-            code: Any = 0
-        except SystemExit as ending:
-            code = ending.code or 0
-        said = capsys.readouterr()
-        assert code == 0, (words, said.out, said.err)
-        return said.out
+        code, said, remarked = asked(*words)
+        assert code == 0, (words, said, remarked)
+        return said
 
     return command
 

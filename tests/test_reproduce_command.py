@@ -5,36 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sluiceway import cli
+from tests.command_line import Run, commands_of
 from tests.conftest import User
 
-Run = Callable[..., tuple[int, str, str]]
 SCRIPT = "#!/usr/bin/env python3\nimport sys\nopen('x.txt', 'w').write(open('../inputs/in.txt').read() + sys.argv[1])\n"
 
 
 @pytest.fixture
 def run(user: User, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line of somebody whose home and cache are empty."""
-    user.export("SLUICEWAY_HOME", str(user.folder / "home"))
-    user.export("SLUICEWAY_CACHE_DIR", str(user.folder / "cache"))
-
-    def command(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            cli.main([str(each) for each in words])
-            code: Any = 0
-        except SystemExit as ending:
-            code = ending.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return command
+    return commands_of(user, capsys)
 
 
 @pytest.fixture
