@@ -141,8 +141,7 @@ def _copies(is_male: NDArray[np.bool_], coding: int) -> dict[Ploidy, NDArray[np.
 
 
 def _counts(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.uint32]:
-    counts = functools.reduce(np.add, parts)
-    return np.asarray(counts, np.uint32)
+    return np.asarray(functools.reduce(np.add, parts), np.uint32)
 
 
 def _add(sums: dict[Ploidy, NDArray[Number]], ploidy: Ploidy, more: NDArray[Number]) -> None:

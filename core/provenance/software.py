@@ -57,14 +57,15 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
 
 def _with_imports(modules: tuple[str, ...]) -> dict[str, bytes]:
     # Most names are imported by many modules, and to look for a file takes longer than to look here.
-    files: dict[str, Path | None] = {}
-    waiting = list(modules)
+    seen: set[str] = set()
     texts: dict[str, bytes] = {}
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in files:
+        if name in seen:
             continue
-        files[name] = file = file_of(name)
+        seen.add(name)
+        file = file_of(name)
         if file is None:
             if name in modules:
                 raise InputMissing(what="the source of the module", path=Path(name))

@@ -38,17 +38,21 @@ class Homes:
 
     def every(self) -> list[Path]:
         """Give every home; raises where one is not there, for what it names cannot be known then."""
-        if not self._folder.is_dir():
-            return []
-        return [_home_in(each) for each in sorted(self._folder.iterdir()) if not each.name.startswith(".")]
+        return [_home_in(each) for each in self._notes()]
 
     def others(self, home: Path) -> list[Path]:
         """Give every other home that can be found from here."""
         found = []
-        for each in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+        for each in self._notes():
             with contextlib.suppress(StorageFailed, OSError):
                 found.append(_home_in(each))
         return [each for each in found if not each.samefile(home)]
+
+    def _notes(self) -> list[Path]:
+        """Give the files that name a home each; not those that are being written."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(each for each in self._folder.iterdir() if not each.name.startswith("."))
 
 
 def store_here(clock: Clock, cache: Cache | None = None) -> ArtifactStore:
