@@ -22,7 +22,7 @@ from sluiceway.core.genetics.synthetic_scores import make_scores
 from tests.browser.chromium import Page, chromium
 from tests.conftest import Missing
 from tests.deployments.runs import PATIENCE, asked_for, client_of, has_ended, is_running, runs_of, until
-from tests.deployments.upped import Up
+from tests.deployments.upped import Up, upped
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.nightly, pytest.mark.timeout(900)]
 
@@ -31,11 +31,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.nightly, pyte
 def up(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[Up]:
     if shutil.which("chromium") is None:
         missing.part("browser", why="Debian's chromium is not installed", get="make debian, as root or with sudo")
-    started = Up(tmp_path_factory.mktemp("up"), "--no-run")
-    try:
-        yield started.until("Ctrl-C ends it")
-    finally:
-        started.wipe()
+    with upped(tmp_path_factory.mktemp("up"), "--no-run") as started:
+        yield started
 
 
 @pytest.fixture

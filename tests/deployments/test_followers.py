@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import FlowRun
 from sluiceway.deployments.register import POOL
 from sluiceway.tasks.peers import AWAITING_PEER
 from tests.deployments.runs import asked_for, client_of, has_ended, until
-from tests.deployments.upped import Up
+from tests.deployments.upped import Up, upped
 
 pytestmark = [pytest.mark.engine, pytest.mark.nightly, pytest.mark.timeout(900)]
 
@@ -23,12 +23,11 @@ LONG = 'echo started >>"$1"; until [ -e "$1.go" ]; do sleep 0.1; done\n'
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    started = Up(tmp_path, "--no-run")
-    try:
-        yield started.until("Ctrl-C ends it")
-    finally:
-        (tmp_path / "count.go").touch()
-        started.wipe()
+    with upped(tmp_path, "--no-run") as started:
+        try:
+            yield started
+        finally:
+            (tmp_path / "count.go").touch()
 
 
 def awaits_a_peer(run: FlowRun) -> bool:

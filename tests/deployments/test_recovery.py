@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.deployments.refreshed import DEPLOYMENT as REFRESH
 from tests.deployments.refreshed import refreshed
 from tests.deployments.runs import PATIENCE, asked_for, client_of, has_ended, is_running, runs_of, scheduled_run, until
-from tests.deployments.upped import Up
+from tests.deployments.upped import Up, upped
 
 pytestmark = [pytest.mark.engine, pytest.mark.nightly, pytest.mark.timeout(900)]
 
@@ -39,11 +39,8 @@ echo done >result.txt
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    started = Up(tmp_path, "--no-run")
-    try:
-        yield started.until("Ctrl-C ends it")
-    finally:
-        started.wipe()
+    with upped(tmp_path, "--no-run") as started:
+        yield started
 
 
 def prefect(up: Up, *words: str) -> None:

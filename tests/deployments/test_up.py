@@ -19,18 +19,15 @@ from sluiceway.deployments.direct_or_flow import UP
 from sluiceway.deployments.server import address
 from tests.deployments.page import PAGE
 from tests.deployments.runs import asked_for, client_of, runs_of, scheduled_run
-from tests.deployments.upped import Up
+from tests.deployments.upped import Up, upped
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    started = Up(tmp_path_factory.mktemp("up"), "--no-run")
-    try:
-        yield started.until("Ctrl-C ends it")
-    finally:
-        started.wipe()
+    with upped(tmp_path_factory.mktemp("up"), "--no-run") as started:
+        yield started
 
 
 def test_the_first_line_says_where_the_pages_are_and_every_verb_finds_the_server(up: Up) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sluiceway.deployments.server import address
@@ -81,6 +82,16 @@ class Up:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.program.wait()
+
+
+@contextlib.contextmanager
+def upped(folder: Path, *words: str) -> Iterator[Up]:
+    """Give one that is up for as long as the block lasts."""
+    started = Up(folder, *words)
+    try:
+        yield started.until("Ctrl-C ends it")
+    finally:
+        started.wipe()
 
 
 def processes_in(home: Path) -> list[int]:
