@@ -1,4 +1,4 @@
-"""Measures how long engines take to be there, on a devcluster of its own: `python -m benchmarks.launchers`."""
+"""Measures how long engines and environments take to a devcluster of its own: `python -m benchmarks.launchers`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from benchmarks.launchers import report
 from benchmarks.launchers.contenders import Contender, DagsterSlurm, Ours
@@ -19,6 +20,8 @@ from sluiceway.core.launch.spark import SparkLauncher
 from sluiceway.deployments.devcluster.choose import Wish, plan_for
 from sluiceway.deployments.devcluster.cluster import Devcluster
 from tests.engines import environment_with, locked
+
+SHIPPED: Final = {"dask": "distributed", "ray": "ray[default]"}
 
 
 def contenders(*, alone: bool, only: str | None) -> list[Contender]:
@@ -44,7 +47,11 @@ async def measure(given: argparse.Namespace) -> Bench:
         for each in (*map(locked, ("distributed", "ray", "pyspark")), DAGSTER_SLURM):
             name, _, version = each.partition("==")
             bench.outcome.versions[name] = version
-        await bench.run()
+        if given.part != "environments":
+            await bench.run()
+        if given.part != "starts":
+            with tempfile.TemporaryDirectory() as work:
+                await bench.ship({name: environment_with(what) for name, what in SHIPPED.items()}, Path(work))
         return bench
     finally:
         await cluster.down(wipe=True)
@@ -56,6 +63,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is started")
     parser.add_argument("--alone", action="store_true", help="measure no peers")
     parser.add_argument("--only", help="measure only those whose name begins so")
+    parser.add_argument("--part", choices=("starts", "environments"), help="measure only that")
     parser.add_argument("--root", type=Path, default=Path(f"/var/lib/sluiceway-bench-{os.getpid()}"))
     parser.add_argument("--first-port", type=int, help="the first of the devcluster's ports, else free ones")
     parser.add_argument("--keep", action="store_true", help="keep the figures as the project's own, for its page")

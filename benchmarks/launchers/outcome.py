@@ -23,6 +23,25 @@ class Ready:
     over: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """An environment brought to a cluster: seconds to build it, to have it there, and to find it whole there again.
+
+    `copied` are those of a plain copy of its folder; a run that does nothing took `within` in it, and `without` it.
+    """
+
+    name: str
+    files: int
+    megabytes: int
+    packed: int
+    built: float
+    shipped: float
+    found: float
+    copied: float
+    within: float
+    without: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """Everything that was measured, in the order in which it was."""
@@ -32,13 +51,15 @@ class Outcome:
     versions: dict[str, str] = field(default_factory=dict)
     loads: list[float] = field(default_factory=list)
     starts: list[Ready] = field(default_factory=list)
+    shipments: list[Shipment] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read an outcome that was kept."""
         kept: dict[str, Any] = json.loads(path.read_text())
-        return cls(**{**kept, "starts": [Ready(**each) for each in kept["starts"]]})
+        starts = [Ready(**each) for each in kept["starts"]]
+        return cls(**{**kept, "starts": starts, "shipments": [Shipment(**each) for each in kept["shipments"]]})
 
     def write(self, path: Path) -> None:
         """Keep the outcome."""

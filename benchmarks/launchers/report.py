@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.scoring.report import table
 from benchmarks.slurm.outcome import middle
@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.launchers.outcome import Outcome
+
+
+_SHIPPED: Final = {
+    "built": "built here",
+    "shipped": "shipped",
+    "copied": "tar and ssh",
+    "found": "found there",
+    "within": "a run in it",
+    "without": "a run without",
+}
 
 
 def starts(outcome: Outcome) -> str:
@@ -25,6 +35,16 @@ def starts(outcome: Outcome) -> str:
     return table(head, rows)
 
 
+def shipments(outcome: Outcome) -> str:
+    """How long an environment takes to the cluster, and a run in it beside a run without."""
+    rows = []
+    for name in dict.fromkeys(each.name for each in outcome.shipments):
+        found = [each for each in outcome.shipments if each.name == name]
+        what = f"{name}: {found[0].files:,} files, {found[0].megabytes:,} MiB, {found[0].packed:,} packed"
+        rows.append((what, *(middle([getattr(each, column) for each in found]) for column in _SHIPPED)))
+    return table(("", *_SHIPPED.values()), rows)
+
+
 def setting(outcome: Outcome) -> str:
     """Where, when and with what it was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in outcome.versions.items())
@@ -33,4 +53,4 @@ def setting(outcome: Outcome) -> str:
     return f"{outcome.machine}; {outcome.date}; {versions}. Load before each size in each round: {loads}.{failed}"
 
 
-BLOCKS: dict[str, Callable[[Outcome], str]] = {"setting": setting, "starts": starts}
+BLOCKS: dict[str, Callable[[Outcome], str]] = {"setting": setting, "starts": starts, "shipments": shipments}

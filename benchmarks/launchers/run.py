@@ -1,4 +1,4 @@
-"""Measures starts of engines on a devcluster of its own, one after another."""
+"""Measures starts of engines, and environments, on a devcluster of its own, one after another."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.launchers.outcome import Outcome, Ready
+from benchmarks.launchers.shipping import Shipping
 from benchmarks.slurm.login_node import LoginNode
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.remote.ssh import SshShell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.launchers.contenders import Contender
     from sluiceway.core.remote.shell import Shell
@@ -43,6 +44,16 @@ class Bench:
                     self.outcome.note_load()
                     for each in self.contenders:
                         await self._start(shell, each, nodes, number)
+        return self.outcome
+
+    async def ship(self, environments: Mapping[str, Path], work: Path) -> Outcome:
+        """Measure each environment in each round, by the Python that has its packages here."""
+        shipping = Shipping(node=LoginNode(self.plan), work=work)
+        for _ in range(self.rounds):
+            self.outcome.note_load()
+            for name, python in environments.items():
+                self.outcome.shipments.append(await shipping.measure(name, python))
+                print(self.outcome.shipments[-1], flush=True)
         return self.outcome
 
     async def _start(self, shell: Shell, contender: Contender, nodes: int, number: int) -> None:
