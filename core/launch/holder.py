@@ -21,19 +21,21 @@ import stat
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NoReturn, Sequence, Set, Tuple
 
-_FIRST_PORT, _LAST_PORT, _BLOCK = 20000, 32000, 50
+if TYPE_CHECKING or __package__:
+    from sluiceway.core.launch.ports import NoPorts, take_ports
+else:
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from ports import NoPorts, take_ports
+
 _LONGEST_FOLDER = 40
+_PIECE = 64
 _PREFIX, _MARK, _NAME_BYTES = "sw-", ".sluiceway", 256
 _PAUSE_SECONDS, _SYNC_SECONDS, _KILL_SECONDS = 0.2, 5.0, 5.0
 _SUBREAPER = 36
 _MEBIBYTE = 1 << 20
 _NO_PORTS, _NOT_FOUND, _BY_SIGNAL = 73, 127, 128
-
-
-class NoPorts(Exception):
-    """Every block of ports on this node is taken."""
 
 
 def main(words: List[str]) -> int:
@@ -81,7 +83,7 @@ class Holder:
             end_all(child, 0 if self._is_in_a_hurry else self._order["grace"])
             self._sync(folder)
         if lock is not None:
-            os.close(lock)
+            lock.close()
         return code
 
     def _start(self, facts: Mapping[str, Any]) -> int:
@@ -102,7 +104,7 @@ class Holder:
             ready, _, _ = select.select([0], [], [], _PAUSE_SECONDS)
             if ready:
                 # Whoever says nothing was killed, and Slurm is about to do the same to us.
-                self._is_over, self._is_in_a_hurry = True, not os.read(0, _BLOCK)
+                self._is_over, self._is_in_a_hurry = True, not os.read(0, _PIECE)
             if time.monotonic() - self._synced_at > _SYNC_SECONDS:
                 self._sync(folder)
         return 0
@@ -142,64 +144,6 @@ def filled(text: str, facts: Mapping[str, Any]) -> str:
     for name, value in facts.items():
         text = text.replace("{%s}" % name, str(value))
     return text
-
-
-def take_ports(count: int) -> Tuple[int, Optional[int]]:
-    """Take so many ports in a row that nobody here listens on; they are ours as long as the handle is open."""
-    if not count:
-        return 0, None
-    folder = _port_folder()
-    blocks = list(range(_FIRST_PORT, _LAST_PORT, _BLOCK))
-    begin = os.getpid() % len(blocks)
-    for first in blocks[begin:] + blocks[:begin]:
-        lock = _locked(os.path.join(folder, str(first)))
-        if lock is None:
-            continue
-        if all(_is_free(first + number) for number in range(count)):
-            return first, lock
-        os.close(lock)
-    raise NoPorts("no block of %d ports is free" % count)
-
-
-def _port_folder() -> str:
-    """Give the folder of locks that all users of this node share; where one has spoilt it, one of our own."""
-    shared = os.path.join(tempfile.gettempdir(), "sluiceway-ports")
-    with contextlib.suppress(OSError):
-        os.mkdir(shared)
-        # As /tmp itself: everybody may add a lock, and nobody remove another's.
-        os.chmod(shared, 0o1777)  # noqa: S103
-    if os.path.isdir(shared) and os.access(shared, os.W_OK):
-        return shared
-    own = "%s-%d" % (shared, os.getuid())
-    os.makedirs(own, mode=0o700, exist_ok=True)
-    return own
-
-
-def _locked(path: str) -> Optional[int]:
-    """Lock a file of nobody's in particular; none where somebody has it. It is never written to."""
-    # Another user's file in a common folder may be opened, but not with O_CREAT.
-    for flags in (os.O_RDONLY, os.O_RDONLY | os.O_CREAT | os.O_EXCL, os.O_RDONLY):
-        with contextlib.suppress(OSError):
-            lock = os.open(path, flags | os.O_NOFOLLOW, 0o644)
-            break
-    else:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
-
-
-def _is_free(port: int) -> bool:
-    with contextlib.closing(socket.socket()) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("", port))
-        except OSError:
-            return False
-        return True
 
 
 def short_folder() -> Tuple[str, int]:

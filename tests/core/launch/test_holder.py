@@ -27,15 +27,14 @@ def place() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def held(place: Path, *argv: str) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+def held(place: Path, *argv: str, ports: int = 0, **variables: str) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     """Start a holder, and wait until it has begun."""
-    order = {"argv": argv or ("true",), "env": {}, "node": "n1", "log": str(place / "log"), "ports": 0, "share": 1}
+    order = {"argv": argv or ("true",), "env": {}, "node": "n1", "log": str(place / "log"), "ports": ports, "share": 1}
     order |= {"sync": "", "only": (), "grace": 1}
     words = [sys.executable, "-I", holder.__file__, json.dumps(order)]
     own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    begun = subprocess.Popen(
-        words, env={**own, "TMPDIR": str(place)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
+    own |= {"TMPDIR": str(place), **variables}
+    begun = subprocess.Popen(words, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     assert begun.stdout is not None
     return begun, json.loads(begun.stdout.readline())
 
