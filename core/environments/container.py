@@ -1,16 +1,15 @@
 """Container images: named by what they are built from, built again only when that changes, and packed to be sent.
 
-The name is the digest of the Containerfile, of every file that it copies, and of the files beside it that say what is
-installed. The build sees these files and no other. What runs is named by the image's own digest, so that it is no other
-image of that name; `contained.py` runs it where the work is done.
+The name is the digest of the Containerfile, of every file that it copies with its mode, and of the files beside it that
+say what is installed. The build sees these files and no other. What runs is named by the image's own digest, so that it
+is no other image of that name; `contained.py` runs it where the work is done.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import re
-import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -18,24 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.core.environments.cache import Packed
+from sluiceway.core.environments.containerfile import parts_of
 from sluiceway.core.environments.environment import Container, ContainerRuntime
 from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
-from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
 from sluiceway.core.provenance.key import content_key
 from sluiceway.core.remote.shell import Command
+from sluiceway.core.store.durable import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sluiceway.core.environments.workshop import Workshop
+    from sluiceway.core.provenance.key import Json
 
 BUILDERS = ("podman-hpc", "podman", "docker")
-_DEPENDENCIES = (
-    "requirements.txt", "requirements.in", "pyproject.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock",
-    "setup.py", "setup.cfg", "environment.yml", "environment.yaml", "conda-lock.yml", "pixi.toml", "pixi.lock",
-    "renv.lock", "DESCRIPTION", "Cargo.lock", "package-lock.json",
-)  # fmt: skip
-_COPIES = re.compile(r"^\s*(?:COPY|ADD)\s+(.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +61,8 @@ async def image_of(kind: Container, *, name: str, workshop: Workshop) -> Image:
     if digest is None:
         reason = f"{builder} has no image {reference!r} here; pull it, or name a containerfile"
         raise EnvironmentUnusable(name=name, where="this machine", reason=reason)
+    if builder == "podman-hpc" and kind.containerfile is not None:
+        await _migrate(reference, digest, name=name, workshop=workshop)
     return Image(reference=reference, digest=digest, builder=builder, built=built)
 
 
@@ -75,10 +71,14 @@ def reference_of(kind: Container, *, name: str) -> str:
     file = kind.containerfile
     if file is None or not file.is_file():
         raise EnvironmentInvalid(name=name, where="containerfile", problems=(f"{str(file)!r} is no file",))
-    parts = {each.relative_to(file.parent).as_posix(): digest_of_file(each) for each in _parts(file, name)}
-    key = content_key(
-        "container image", inputs=parts, parameters={"options": list(kind.build_options)}, modules={}, environment={}
-    )
+    parts = {_name(each, file): each for each in parts_of(file, name=name)}
+    try:
+        inputs = {each: _digest_of(part) for each, part in parts.items()}
+        modes = {each: f"{part.lstat().st_mode & 0o7777:o}" for each, part in parts.items() if not part.is_symlink()}
+    except OSError as error:
+        raise EnvironmentInvalid(name=name, where=str(file), problems=(str(error),)) from error
+    options: dict[str, Json] = {"options": list(kind.build_options), "modes": modes}
+    key = content_key("container image", inputs=inputs, parameters=options, modules={}, environment={})
     return f"localhost/sluiceway-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'image'}:{key[7:23]}"
 
 
@@ -117,15 +117,33 @@ async def _build(kind: Container, reference: str, builder: str, *, name: str, wo
     file = kind.containerfile or Path()
     with tempfile.TemporaryDirectory(prefix="sluiceway-build-") as made:
         context = Path(made)
-        for each in _parts(file, name):
-            target = context / each.relative_to(file.parent)
-            await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
-            await asyncio.to_thread(shutil.copy2, each, target, follow_symlinks=False)
+        await asyncio.to_thread(_lay_out, file, parts_of(file, name=name), context)
         own = ("--tag", reference, "--file", str(context / file.name), str(context))
         await workshop.run(name, builder, "build", *kind.build_options, *own)
-    if builder == "podman-hpc":
-        # Nodes see images only once they were moved to where all of them read.
-        await workshop.run(name, builder, "migrate", reference)
+
+
+def _lay_out(file: Path, parts: list[Path], context: Path) -> None:
+    """Copy all parts as they are, folders before what is in them; their modes are set last, for one may be closed."""
+    folders = []
+    for each in parts:
+        target = context / each.relative_to(file.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if each.is_dir() and not each.is_symlink():
+            target.mkdir(exist_ok=True)
+            folders.append((each, target))
+        else:
+            shutil.copy2(each, target, follow_symlinks=False)
+    for each, target in reversed(folders):
+        shutil.copystat(each, target)
+
+
+async def _migrate(reference: str, digest: str, *, name: str, workshop: Workshop) -> None:
+    """Let nodes see an image: only once it was moved to where all of them read, which may not have come to its end."""
+    done = workshop.folder / f"migrated-{digest[7:39]}"
+    if not await asyncio.to_thread(done.exists):
+        await workshop.run(name, "podman-hpc", "migrate", reference)
+        await asyncio.to_thread(done.parent.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(write_whole, done, f"{reference}\n".encode())
 
 
 async def _digest(workshop: Workshop, builder: str, reference: str) -> str | None:
@@ -144,31 +162,13 @@ def _builder(name: str) -> str:
     return found
 
 
-def _parts(file: Path, name: str) -> list[Path]:
-    """Give every file that a build may see."""
-    parts = {file, *(file.parent / each for each in _DEPENDENCIES if (file.parent / each).is_file())}
-    for source in _sources(file.read_text()):
-        found = [*file.parent.glob(source.lstrip("/"))] if source not in {".", "./", "/"} else [file.parent]
-        if not found:
-            problem = f"it copies {source!r}, and there is no such file beside it"
-            raise EnvironmentInvalid(name=name, where=str(file), problems=(problem,))
-        for each in found:
-            inside = each.rglob("*") if each.is_dir() else [each]
-            parts |= {one for one in inside if (one.is_file() or one.is_symlink()) and ".git" not in one.parts}
-    return sorted(parts)
+def _name(part: Path, file: Path) -> str:
+    """Give a part's name from its folder on, in a form that UTF-8 can hold."""
+    return part.relative_to(file.parent).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
-def _sources(text: str) -> Iterator[str]:
-    r"""Name what a Containerfile copies from beside it: not from other images, and not from the network.
-
-    >>> list(_sources('COPY --chown=1 a "b c" /to/\nCOPY --from=base /x /y\nADD ["d", "/e"]'))
-    ['a', 'b c', 'd']
-    """
-    for found in _COPIES.finditer(text.replace("\\n", " ")):
-        written = found[1].strip()
-        words = json.loads(written) if written.startswith("[") else shlex.split(written, comments=False)
-        options = [each for each in words if each.startswith("--")]
-        if any(each.startswith("--from=") for each in options):
-            continue
-        *sources, _ = [each for each in words if not each.startswith("--")]
-        yield from (each for each in sources if "://" not in each and not each.startswith("<<"))
+def _digest_of(part: Path) -> str:
+    """Give the digest of a file's content, of where a link leads, or of there being a folder."""
+    if part.is_symlink():
+        return digest_of_bytes(b"link to " + os.fsencode(part.readlink()))
+    return digest_of_bytes(b"folder") if part.is_dir() else digest_of_file(part)

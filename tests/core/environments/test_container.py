@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sluiceway.core.environments.container import image_of, pack_image, reference_of
+from sluiceway.core.environments.containerfile import sources_in
 from sluiceway.core.environments.environment import Container
 from sluiceway.core.environments.workshop import Workshop
 from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
@@ -19,9 +21,10 @@ from tests.conftest import User
 STAND_IN = r"""#!/bin/sh
 printf '%s\0' "$@" >>"$0.called"; printf '\n' >>"$0.called"
 case $1 in
-build) for each; do last=$each; done; ls -A "$last" >"$0.context"
+build) for each; do last=$each; done; ls -A "$last" >"$0.context"; rm -rf "$0.copy"; cp -a "$last" "$0.copy"
        while [ $# -gt 0 ]; do [ "$1" != --tag ] || echo "$2" >>"$0.images"; shift; done;;
 image) for each; do last=$each; done; grep -qxF -- "$last" "$0.images" 2>/dev/null && echo "sha256:$(printf %064d 7)";;
+migrate) ! rm "$0.breaks" 2>/dev/null;;
 save) while [ $# -gt 0 ]; do [ "$1" != --output ] || echo packed >"$2"; shift; done;;
 esac
 """
@@ -51,7 +54,7 @@ def machine_with(user: User, *builders: str) -> Path:
     for name in builders:
         (folder / name).write_text(STAND_IN)
         (folder / name).chmod(0o755)
-    for tool in ("sh", "ls", "grep", "printf", "env", "tar"):
+    for tool in ("sh", "ls", "grep", "printf", "env", "tar", "cp", "rm"):
         (folder / tool).symlink_to(f"/usr/bin/{tool}")
     user.export("PATH", str(folder))
     return folder
@@ -97,7 +100,21 @@ async def test_podman_hpc_moves_its_image_to_where_nodes_see_it(
     builder = machine_with(user, "podman-hpc", "podman") / "podman-hpc"
     image = await image_of(recipe, name="mine", workshop=workshop)
     assert image.builder == "podman-hpc"
-    assert ["migrate", image.reference] in calls(builder)
+    await image_of(recipe, name="mine", workshop=workshop)
+    assert calls(builder).count(["migrate", image.reference]) == 1
+
+
+async def test_a_move_that_was_broken_off_is_made_when_the_image_is_found(
+    user: User, recipe: Container, workshop: Workshop
+) -> None:
+    """Red on: core/environments/container.py: `if not await asyncio.to_thread(done.exists):` -> `if False:`."""
+    builder = machine_with(user, "podman-hpc") / "podman-hpc"
+    Path(f"{builder}.breaks").touch()
+    with pytest.raises(EnvironmentUnusable, match="podman-hpc migrate"):
+        await image_of(recipe, name="mine", workshop=workshop)
+    image = await image_of(recipe, name="mine", workshop=workshop)
+    assert not image.built
+    assert calls(builder).count(["migrate", image.reference]) == 2
 
 
 @pytest.mark.parametrize(
@@ -126,10 +143,95 @@ async def test_an_image_that_is_not_here_is_not_pulled(user: User, workshop: Wor
     assert not [each for each in calls(program) if each[0] == "pull"]
 
 
-@pytest.mark.parametrize("line", ["COPY nowhere /x", "ADD n*.txt /x", json.dumps("x").join(["COPY [", ', "/y"]'])])
-def test_a_file_that_it_copies_and_is_not_there_is_said(recipe: Container, line: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "copied"),
+    [
+        ("COPY a \\\n  b \\ \n\n# why\n c /x", ["a", "b", "c"]),
+        ("CO\\\nPY a /x\nRUN echo \\\nCOPY b /y", ["a"]),
+        ("# COPY a /x\nONBUILD COPY b /y\nENV COPY=c\n  copy d\t/x", ["d"]),
+        ("COPY <<EOF b /x\nCOPY c /y\nEOF\nADD d /z", ["b", "d"]),
+        ("RUN cat <<-'EOF' >x && cat <<B\n\tCOPY a /x\n\tEOF\nADD b /y\nB\nCOPY c /z", ["c"]),
+        ('RUN echo "1 <<EOF 2" $((1<<3))\nCOPY a /x', ["a"]),
+        ("RUN echo it's\nCOPY a /x", ["a"]),
+        ('COPY --chown=1:1 --link ["a b", "c", "/x"]', ["a b", "c"]),
+        ("COPY [ab]* /x", ["[ab]*"]),
+        ("ADD https://example.org/x git@example.org:x y /z\nCOPY --from=other a /b", ["y"]),
+        ("RUN --mount=type=bind,source=a,target=/x --mount=type=cache,target=/y make", ["a"]),
+        ("RUN --mount=from=base,target=/x --mount=target=. make", ["."]),
+    ],
+)
+def test_what_is_copied_is_read_as_builders_read_it(text: str, copied: list[str]) -> None:
+    assert list(sources_in(text)) == copied
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("COPY nowhere /x", "there is no such file"),
+        ("ADD n*.txt /x", "there is no such file"),
+        (json.dumps("x").join(["COPY [", ', "/y"]']), "there is no such file"),
+        ("COPY it's /x", '"COPY it\'s /x" cannot be read: No closing quotation'),
+        ("COPY uv.lock", "'COPY uv.lock' cannot be read: it names no source, or no place"),
+        ("COPY [1, 2]", "a list of something else than texts"),
+        ("COPY", "cannot be read"),
+        ("COPY ../other /x", r"'\.\./other', which is not beside it"),
+        ("COPY a**b /x", "Invalid pattern"),
+        ("COPY <<EOF /x\nCOPY code /y", "here-document 'EOF' has no end"),
+        ("COPY dangling* /x", "'dangling', a link to nothing"),
+        ("COPY out /x", "'out', a link that leads out"),
+        ("COPY round /x", "there is no such file"),
+    ],
+)
+def test_a_line_that_copies_nothing_that_is_there_is_said(recipe: Container, line: str, said: str) -> None:
     file = recipe.containerfile
     assert file is not None
+    for name, target in (("dangling", "nowhere"), ("out", ".."), ("round", "round")):
+        (file.parent / name).symlink_to(target)
     file.write_text(f"FROM base\n{line}\n")
-    with pytest.raises(EnvironmentInvalid, match="there is no such file"):
+    with pytest.raises(EnvironmentInvalid, match=said):
         reference_of(recipe, name="mine")
+
+
+def links(folder: Path) -> dict[str, str]:
+    """What somebody has in a folder of code: links to a folder, to nothing, to a file, and an empty folder."""
+    made = {"docs": "../texts", "gone": "nowhere", "main": "main.py"}
+    for name, target in made.items():
+        (folder / "code" / name).symlink_to(target)
+    (folder / "texts").mkdir()
+    (folder / "code" / "empty").mkdir(mode=0o700)
+    return made
+
+
+async def test_links_and_empty_folders_are_built_from_as_they_are(
+    user: User, recipe: Container, workshop: Workshop
+) -> None:
+    file = recipe.containerfile
+    assert file is not None
+    made, podman = links(file.parent), machine_with(user, "podman") / "podman"
+    (file.parent / "entry").symlink_to("code/main")
+    file.write_text("FROM base\nCOPY code entry /app/\n")
+    await image_of(recipe, name="mine", workshop=workshop)
+    copy = Path(f"{podman}.copy")
+    assert {each.name: str(each.readlink()) for each in (copy / "code").iterdir() if each.is_symlink()} == made
+    assert (copy / "entry").read_text() == "1"
+    assert (copy / "code" / "empty").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda code: (code / "main.py").chmod(0o755),
+        lambda code: (code / "gone").unlink(),
+        lambda code: ((code / "docs").unlink(), (code / "docs").symlink_to("../other")),
+        lambda code: (code / "empty").rmdir(),
+        lambda code: (code / "empty").chmod(0o755),
+    ],
+    ids=["mode of a file", "a link", "where a link leads", "a folder", "mode of a folder"],
+)
+def test_a_change_that_is_none_of_content_is_another_image_too(recipe: Container, change: Any) -> None:
+    file = recipe.containerfile
+    assert file is not None
+    links(file.parent)
+    before = reference_of(recipe, name="mine")
+    change(file.parent / "code")
+    assert reference_of(recipe, name="mine") != before
