@@ -29,7 +29,8 @@ else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from ports import NoPorts, take_ports
 
-_LONGEST_FOLDER = 40
+# The longest name of a socket in there is Ray's, of 65 bytes; our own folder's takes 13, and all may be 107.
+_LONGEST_FOLDER = 28
 _PIECE = 64
 _PREFIX, _MARK, _NAME_BYTES = "sw-", ".sluiceway", 256
 _PAUSE_SECONDS, _SYNC_SECONDS, _KILL_SECONDS = 0.2, 5.0, 5.0

@@ -1,4 +1,4 @@
-"""What holders that were killed have left on a node is removed by the next one there, and nothing else is."""
+"""A part's folder on its node has a short path, what it says is kept, and what is left there is removed, no more."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,3 +90,19 @@ def test_a_folder_that_is_not_ours_stays(place: Path, whose: str, missing: Missi
         os.chown(other, 65534, 65534)
     over(held(place)[0])
     assert other.exists()
+
+
+@pytest.mark.parametrize("length", [30, 40, 150])
+def test_the_longest_name_of_a_socket_fits_however_long_the_folder_for_temporary_files_is(
+    place: Path, length: int
+) -> None:
+    """Red on: core/launch/holder.py: `if each and len(each) <= _LONGEST_FOLDER` -> `if each`."""
+    long = place / ("x" * (length - len(str(place)) - 1))
+    long.mkdir()
+    begun, facts = held(place, "sleep", "600", TMPDIR=str(long), SLURM_TMPDIR=str(long))
+    deep = Path(facts["tmp"]) / "r/session_2026-11-22_06-00-00_123456_4194304/sockets/plasma_store"
+    deep.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(deep))
+    over(begun)
+    assert not Path(facts["tmp"]).exists()
