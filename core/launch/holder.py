@@ -204,16 +204,22 @@ def copy_growth(source: str, target: str, copied: Dict[str, int], only: Sequence
     for folder, _, names in os.walk(source):
         for name in filter(only.__contains__, names) if only else names:
             path = os.path.join(folder, name)
-            place = os.path.join(target, os.path.relpath(path, source))
             # A log may go while it is read.
             with contextlib.suppress(OSError):
-                found = os.stat(path)
-                if stat.S_ISREG(found.st_mode) and found.st_size > copied.get(path, 0):
-                    os.makedirs(os.path.dirname(place), exist_ok=True)
-                    with open(path, "rb") as old, open(place, "ab") as new:
-                        old.seek(copied.get(path, 0))
-                        shutil.copyfileobj(old, new)
-                        copied[path] = old.tell()
+                copied[path] = _copied(path, os.path.join(target, os.path.relpath(path, source)), copied.get(path, 0))
+
+
+def _copied(path: str, place: str, begin: int) -> int:
+    """Copy what a log says from here on, and give where that ends; one that is shorter than it was has begun anew."""
+    found = os.stat(path)
+    begin = 0 if found.st_size < begin else begin
+    if not stat.S_ISREG(found.st_mode) or found.st_size == begin:
+        return begin
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(path, "rb") as old, open(place, "ab") as new:
+        old.seek(begin)
+        shutil.copyfileobj(old, new)
+        return old.tell()
 
 
 def end_all(child: int, grace: float) -> None:

@@ -106,3 +106,22 @@ def test_the_longest_name_of_a_socket_fits_however_long_the_folder_for_temporary
         opened.bind(str(deep))
     over(begun)
     assert not Path(facts["tmp"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        # As the log is each time that somebody looks.
+        (["one", "onetwo"], "onetwo"),
+        (["a long one", "new", "new and more"], "a long onenew and more"),
+        (["one", "", "two"], "onetwo"),
+    ],
+)
+def test_what_a_log_says_is_copied_once_also_when_it_begins_anew(tmp_path: Path, written: list[str], kept: str) -> None:
+    """Red on: core/launch/holder.py: `0 if found.st_size < begin else begin` -> `begin`."""
+    (tmp_path / "a").mkdir()
+    copied: dict[str, int] = {}
+    for text in written:
+        (tmp_path / "a/log").write_text(text)
+        holder.copy_growth(str(tmp_path / "a"), str(tmp_path / "b"), copied)
+    assert (tmp_path / "b/log").read_text() == kept

@@ -176,16 +176,6 @@ def test_an_engines_own_logs_are_kept_while_it_runs_and_survive_a_kill(toy: Toy)
     until(lambda: toy.living == [])
 
 
-def test_a_log_that_grows_is_copied_once(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    copied: dict[str, int] = {}
-    for text in ("one", "two"):
-        with (tmp_path / "a/log").open("a") as file:
-            file.write(text)
-        holder.copy_growth(str(tmp_path / "a"), str(tmp_path / "b"), copied)
-    assert (tmp_path / "b/log").read_text() == "onetwo"
-
-
 @pytest.mark.parametrize(
     ("variables", "facts"),
     [
