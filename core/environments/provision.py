@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sluiceway.core.runs.access import Access
 
 _FORM: Final = 1
+# What decides how a payload enters, and not what lies there.
+_NOT_SHIPPED: Final = frozenset({"variables", "source", "options", "activate"})
 # The words after the script are its values; the first one, which enter.py adds, is the handle that is written to.
 _ACTIVATE: LiteralString = (
     'sluiceway_to=$1; sluiceway_at=$2; set --; . "$sluiceway_at" || exit 70; env -0 >&"$sluiceway_to"'
@@ -111,7 +113,7 @@ def parcel_key(runtime: Runtime, machine: str) -> str:
     """Name what lies there by everything that it is made of."""
     kind = _recipe(runtime).environment.kind
     parameters: dict[str, object] = {"form": _FORM, "machine": machine}
-    what = {name: value for name, value in runtime.identity.items() if name not in {"variables", "source", "options"}}
+    what = {name: value for name, value in runtime.identity.items() if name not in _NOT_SHIPPED}
     if isinstance(kind, Uv):
         parameters |= {"ship": kind.ship, "interpreter": kind.python}
     key = content_key("environment", inputs={}, parameters={**parameters, **what}, modules={}, environment={})  # type: ignore[dict-item]
@@ -193,9 +195,15 @@ def _as_packed(file: Path) -> Packed:
 
 def _in_venv(plain: Activation, kind: Uv, kept: Kept) -> Activation:
     tree = f"{kept.tree}/env" if kind.ship == "wheels" else str(kept.tree)
-    variables = {"VIRTUAL_ENV": tree, **plain.variables}
-    needed = (str(kept.seal), f"{tree}/bin/python")
-    return replace(plain, variables=variables, path=(f"{tree}/bin",), sealed=needed, machine=_one(kept))
+    python = f"{tree}/bin/python"
+    return replace(
+        plain,
+        variables={"VIRTUAL_ENV": tree, **plain.variables},
+        path=(f"{tree}/bin",),
+        python=python,
+        sealed=(str(kept.seal), python),
+        machine=_one(kept),
+    )
 
 
 def _in_archive(plain: Activation, kind: Archive, kept: Kept) -> Activation:
@@ -236,7 +244,14 @@ async def _with_source(activation: Activation, runtime: Runtime, cache: Environm
     tree = str(kept.tree)
     inside = f"{tree}/{snapshot.inside}".rstrip("/")
     variables = {**activation.variables, "SLUICEWAY_SOURCE": tree}
-    return replace(activation, variables=variables, python_path=(inside,), sealed=(*activation.sealed, str(kept.seal)))
+    order = activation.container
+    return replace(
+        activation,
+        variables=variables,
+        python_path=(inside,),
+        sealed=(*activation.sealed, str(kept.seal)),
+        container=None if order is None else {**order, "mounts": [tree]},
+    )
 
 
 def _recipe(runtime: Runtime) -> Recipe:

@@ -80,12 +80,12 @@ class Runtime:
             warnings=tuple(fields["warnings"]),
         )
 
-    def ran_in(self, entered: bytes | None) -> manifest.Container | None:
-        """Give the container that a payload really ran in, as its node told."""
-        told = json.loads(entered or b"{}").get("container")
-        if self.container is None or told is None:
-            return self.container
-        return self.container.model_copy(update={"runtime": told["runtime"], "digest": told["digest"]})
+    def ran_in(self, told: Mapping[str, Any]) -> manifest.Container | None:
+        """Give the container that a payload ran in, as its node told; one that never entered it ran in no image."""
+        if self.container is None:
+            return None
+        ran = told.get("container") or {"runtime": None, "digest": None}
+        return self.container.model_copy(update={"runtime": ran["runtime"], "digest": ran["digest"]})
 
 
 def workshop_here() -> Workshop:
@@ -149,7 +149,8 @@ async def _identity(
             locked = await asyncio.to_thread(uv.lock_of, kind, name=name)
             return {"kind": "uv", "lock": locked, "chosen": chosen, "python": python}
         case Archive():
-            return {"kind": "archive", "archive": await asyncio.to_thread(_archive_digest, kind, name=name)}
+            digest = await asyncio.to_thread(_archive_digest, kind, name=name)
+            return {"kind": "archive", "archive": digest, **_activated(kind)}
         case Modules():
             return {"kind": "modules", "modules": json.dumps(kind.names)}
         case Container():
@@ -157,9 +158,14 @@ async def _identity(
             options = {"options": json.dumps(kind.run_options)} if kind.run_options else {}
             return {"kind": "container", **ran, **options}
         case Existing():
-            return {"kind": "path", "path": str(kind.path)}
+            return {"kind": "path", "path": str(kind.path), **_activated(kind)}
         case _:
             assert_never(kind)
+
+
+def _activated(kind: Archive | Existing) -> dict[str, str]:
+    """Give the script that activates it, which decides what a payload finds."""
+    return {"activate": kind.activate} if kind.activate else {}
 
 
 def _archive_digest(kind: Archive, *, name: str) -> str:
