@@ -10,7 +10,6 @@ import asyncio
 import gzip
 import io
 import os
-import re
 import stat
 import tarfile
 import zipfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluiceway.core.environments.cache import Packed
+from sluiceway.core.environments.workshop import without_secrets
 from sluiceway.core.errors import EnvironmentInvalid
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.provenance.manifest import Git
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sluiceway.core.environments.workshop import Workshop
 
 _LEFT_OUT = frozenset({".git", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
-_SECRET = re.compile(r"(?<=://)[^/@]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ async def _known_to_git(workshop: Workshop, place: Path, content: bytes) -> Git:
         head=(head or b"").decode().strip() or None,
         dirty=bool(status),
         patch_digest=digest_of_bytes(differs) if status else None,
-        remote=_SECRET.sub("", remote.decode(errors="replace").strip()) or None,
+        remote=without_secrets(remote.decode(errors="replace").strip()) or None,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.core.environments.workshop import Workshop, this_machine
+from sluiceway.core.environments.workshop import Workshop, this_machine, without_secrets
 from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
 from sluiceway.core.provenance.digest import digest_of_bytes
 
@@ -25,20 +25,28 @@ if TYPE_CHECKING:
     from sluiceway.core.environments.environment import Uv
 
 _PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[^]]*\])?\s*(===?\s*[^\s*;]+|@\s*\S+)\s*(;.*|--hash=.*)*")
+_NO_INDEX = 'comes from no index, so there is no wheel to gather: use ship = "venv"'
+# A URL, as a page of an index, holds one file for ever, or so it is meant; a branch or a folder does not.
+_FIXED = re.compile(r"https?://\S+|git\+\S+@[0-9a-f]{40}(#\S*)?(?=\s|$)")
+_REMOTE = ("https://", "http://", "${")
+_OPTION = re.compile(r"(--?[a-z-]+)(?:\s*=\s*|\s+|$)(.*)")
+_PLAIN_OPTIONS = frozenset({"--no-index", "--require-hashes", "--only-binary", "--no-binary"})
+_LINKS = frozenset({"--find-links", "-f"})
+_INDEX_OPTIONS = frozenset({"--index-url", "-i", "--extra-index-url", *_LINKS})
 
 
 def lock_of(kind: Uv, *, name: str) -> str:
     """Give the digest of what is locked; raise EnvironmentInvalid where it does not say exactly what is installed."""
     if kind.project is not None:
         text = _read(kind.project / "uv.lock", name, "run `uv lock` there")
-        problems = tuple(_unlocked(text))
+        problems = tuple(_unlocked(text, ship=kind.ship))
         file = kind.project / "uv.lock"
     else:
         file = kind.requirements or Path()
         text = _read(file, name, "name a file")
-        problems = tuple(_unpinned(text))
+        problems = tuple(_unpinned(text, ship=kind.ship))
     if problems:
-        raise EnvironmentInvalid(name=name, where=str(file), problems=problems)
+        raise EnvironmentInvalid(name=name, where=str(file), problems=tuple(map(without_secrets, problems)))
     return digest_of_bytes(text.encode())
 
 
@@ -138,8 +146,8 @@ def _read(file: Path, name: str, advice: str) -> str:
         raise EnvironmentInvalid(name=name, where=str(file), problems=(f"{error}; {advice}",)) from error
 
 
-def _unlocked(text: str) -> Iterator[str]:
-    """Name the packages of a lock whose content it does not tell."""
+def _unlocked(text: str, *, ship: str) -> Iterator[str]:
+    """Name the packages of a lock whose content it does not tell, or of which there is no wheel to gather."""
     try:
         packages: list[dict[str, Any]] = tomllib.loads(text).get("package", [])
     except ValueError as error:
@@ -150,13 +158,47 @@ def _unlocked(text: str) -> Iterator[str]:
         place = source.get("editable") or source.get("directory") or source.get("virtual")
         if place is not None and place != ".":
             yield f"{each['name']} lies in the folder {place!r}, whose content no lock tells: build a wheel of it"
+        elif ship == "wheels" and "registry" not in source and place is None:
+            yield f"{each['name']} {_NO_INDEX}"
 
 
-def _unpinned(text: str) -> Iterator[str]:
-    for line in text.replace("\\\n", " ").splitlines():
-        written = line.partition(" #")[0].strip()
-        if written and not written.startswith(("#", "--")) and not _PINNED.fullmatch(written):
-            yield f"{written!r} is not pinned; `uv pip compile` writes a file in which everything is"
+def _unpinned(text: str, *, ship: str) -> Iterator[str]:
+    """Name the lines that let something else in than this text says."""
+    lines = (line.partition(" #")[0].strip() for line in text.replace("\\\n", " ").splitlines())
+    written = [each for each in lines if each and not each.startswith("#")]
+    packages = [each for each in written if not each.startswith("-")]
+    has_hashes = all("--hash=" in each for each in packages)
+    for each in written:
+        wrong = _wrong_package(each, ship) if each in packages else _wrong_option(each, has_hashes=has_hashes)
+        if wrong:
+            yield f"{each!r} {wrong}"
+
+
+def _wrong_package(line: str, ship: str) -> str:
+    """Say why a line does not tell exactly one package; nothing where it does."""
+    if not _PINNED.fullmatch(line):
+        return "is not pinned; `uv pip compile` writes a file in which everything is"
+    if "${" in line:
+        return "takes a variable, which may be another the next time: write what it stands for"
+    _, is_direct, place = line.partition(";")[0].partition("@")
+    if is_direct and ship == "wheels":
+        return _NO_INDEX
+    if is_direct and "--hash=" not in line and not _FIXED.match(place.strip()):
+        return "is of a place that may hold another one the next time: name a commit, or a `--hash=`"
+    return ""
+
+
+def _wrong_option(line: str, *, has_hashes: bool) -> str:
+    """Say why an option lets in what nothing here tells; nothing where it does not."""
+    found = _OPTION.match(line)
+    name, place = found.groups() if found else (line, "")
+    if name in _PLAIN_OPTIONS:
+        return ""
+    if name in _INDEX_OPTIONS:
+        if has_hashes or (place.startswith(_REMOTE) and name not in _LINKS):
+            return ""
+        return "is a place whose packages may change under the same version: give each package its `--hash=`"
+    return "brings in what this file does not say, so that nothing tells when it changes: write it here instead"
 
 
 def _point_to(tree: Path, python: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +20,7 @@ from sluiceway.core.store.durable import Storing, content_of, write_whole
 from sluiceway.core.store.lock import exclusive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from sluiceway.core.remote.clock import Clock
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _PAUSE = timedelta(milliseconds=200)
 _BUILD_LIMIT = timedelta(hours=3)
+_ON_ITS_WAY = timedelta(days=1)
+_SECRET = re.compile(r"(?<=://)[^/@\s]*@")
+_TOLD, _LOCK = "packed.json", ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,11 @@ class Workshop:
             await asyncio.to_thread(_write_down, packed, folder)
             return packed
 
+    async def tidy(self, *, older: timedelta, dry_run: bool = False) -> list[str]:
+        """Remove what was not used for so long, and for a day at least: it may be on its way. Gives what went."""
+        before = (self.clock.now() - max(older, _ON_ITS_WAY)).timestamp()
+        return await asyncio.to_thread(lambda: sorted(_tidied(self.folder, before, dry_run=dry_run)))
+
     async def run(self, name: str, *argv: str) -> Completed:
         """Run a program that builds; raise EnvironmentUnusable with what it said where it is missing or fails."""
         if shutil.which(argv[0]) is None:
@@ -57,7 +66,9 @@ class Workshop:
         try:
             return (await self.shell.run(Command.of(*argv), timeout=_BUILD_LIMIT)).require_success()
         except CommandFailed as error:
-            raise EnvironmentUnusable(name=name, where="this machine", reason=str(error)) from error
+            # What fetches packages says from where, and a private index has a password in its URL.
+            reason = without_secrets(str(error))
+            raise EnvironmentUnusable(name=name, where="this machine", reason=reason) from error
 
     async def pack(self, name: str, tree: Path, target: Path, *, zstd: bool) -> Packed:
         """Pack a folder: the same files make the same archive, but for their times."""
@@ -75,7 +86,7 @@ class Workshop:
         with contextlib.ExitStack() as held:
             while True:
                 try:
-                    held.enter_context(exclusive(folder.with_name(f"{folder.name}.lock"), purpose="build"))
+                    held.enter_context(exclusive(_lock_of(folder), purpose="build"))
                 except OutputBusy:
                     await self.clock.sleep(_PAUSE)
                 else:
@@ -83,9 +94,37 @@ class Workshop:
             yield
 
 
+def without_secrets(text: str) -> str:
+    """Leave out of a text who logs in by which password, where its URLs say so.
+
+    >>> without_secrets("asked https://me:word@example.org/simple and http://example.org/a@b")
+    'asked https://example.org/simple and http://example.org/a@b'
+    """
+    return _SECRET.sub("", text)
+
+
 def this_machine() -> str:
     """Give this machine's architecture."""
     return platform.machine()
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}{_LOCK}")
+
+
+def _tidied(place: Path, before: float, *, dry_run: bool) -> Iterator[str]:
+    """Remove what nobody builds, and nobody has used since then; give what went, or would."""
+    for folder in [each for each in place.glob("*") if each.suffix != _LOCK]:
+        with Storing("remove", folder), contextlib.suppress(OutputBusy), exclusive(_lock_of(folder), purpose="remove"):
+            used = max((each.stat().st_mtime for each in (folder, folder / _TOLD) if each.exists()), default=0.0)
+            if used < before:
+                yield folder.name
+                if not dry_run:
+                    shutil.rmtree(folder)
+    for lock in place.glob(f"*{_LOCK}"):
+        # Whoever is about to lock it makes it again.
+        with contextlib.suppress(OSError):
+            lock.rmdir()
 
 
 def _empty(folder: Path) -> None:
@@ -95,13 +134,15 @@ def _empty(folder: Path) -> None:
 
 def _found(folder: Path) -> Packed | None:
     """Read what was built before; none where there is none, or it is not as it was."""
-    content = content_of(folder / "packed.json")
+    content = content_of(folder / _TOLD)
     if content is None:
         return None
     told = json.loads(content)
     path = folder / told["file"]
     if not path.is_file() or digest_of_file(path) != told["digest"]:
         return None
+    # For whoever removes what is not used any more.
+    (folder / _TOLD).touch()
     steps = tuple(tuple(each) for each in told["steps"])
     return Packed(path=path, digest=told["digest"], form=told["form"], unpacked=told["unpacked"], steps=steps)
 
@@ -114,4 +155,4 @@ def _write_down(packed: Packed, folder: Path) -> None:
         "unpacked": packed.unpacked,
         "steps": packed.steps,
     }
-    write_whole(folder / "packed.json", json.dumps(told).encode())
+    write_whole(folder / _TOLD, json.dumps(told).encode())

@@ -49,9 +49,9 @@ def _digest(text: str) -> str:
 
 def requirements(folder: Path, text: str = "WORD = 'shipped'\n") -> Path:
     """Make a file of requirements that pins one package, and the wheel beside it."""
-    wheel(folder / "wheels", "greeting", text)
+    digest = digest_of_file(wheel(folder / "wheels", "greeting", text))
     file = folder / "requirements.txt"
-    file.write_text("--no-index\n--find-links ./wheels\ngreeting==1.0\n")
+    file.write_text(f"--no-index\n--find-links ./wheels\ngreeting==1.0 --hash={digest}\n")
     return file
 
 

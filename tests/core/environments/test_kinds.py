@@ -108,6 +108,17 @@ async def test_another_lock_is_another_run(here: Here) -> None:
     assert RunRequest(command=("true",)).key not in keys
 
 
+async def test_another_script_that_activates_is_another_run_in_the_same_files(here: Here) -> None:
+    """Red on: core/environments/runtime.py: `{"activate": kind.activate} if kind.activate else {}` -> `{}`."""
+    (here.folder / "packed.tar").write_bytes(bytes(10240))
+    archive, path = {"kind": "archive", "archive": here.folder / "packed.tar"}, {"kind": "path", "path": "/usr"}
+    for fields, without in ((archive, {"kind", "archive"}), (path, {"kind", "path"})):
+        made = [await runtime(**fields, activate=each) for each in ("one.sh", "other.sh", "")]
+        assert len({RunRequest(command=("true",), runtime=each).key for each in made}) == 3
+        assert len({provision.parcel_key(each, "x86_64") for each in made}) == 1
+        assert set(made[2].identity) == without
+
+
 @pytest.mark.parametrize("place", ["folder", "git", "wheel"])
 async def test_the_users_own_code_travels_as_it_is_and_is_identified(here: Here, place: str) -> None:
     source = here.folder / "source"
@@ -234,14 +245,87 @@ def test_a_wrong_description_is_said(fields: Any, said: str) -> None:
         environment_of("mine", fields, where="a test")
 
 
+HASH = "--hash=sha256:" + "0" * 64
+COMMIT = "a" * 40
+
+
 @pytest.mark.parametrize(
-    ("line", "said"),
-    [("greeting\n", "'greeting' is not pinned"), ("greeting>=1\n", "not pinned"), ("-e .\n", "not pinned")],
-)
-async def test_requirements_that_are_not_pinned_are_refused(here: Here, line: str, said: str) -> None:
-    (here.folder / "r.txt").write_text(line)
-    with pytest.raises(EnvironmentInvalid, match=said):
-        await runtime(kind="uv", requirements=here.folder / "r.txt")
+    ("lines", "said"),
+    [
+        ("greeting", "'greeting' is not pinned"),
+        ("greeting>=1", "not pinned"),
+        ("greeting==1.*", "not pinned"),
+        ("greeting==${VERSION}", "takes a variable"),
+        *((f"{each}\ngreeting==1.0", f"'{each}' brings in what this file does not say") for each in (
+            "-e .", "--editable .", "--editable=.", "-r other.txt", "--requirement other.txt", "--requirement=o.txt",
+            "-c other.txt", "--constraint other.txt", "--constraint=other.txt", "--require other.txt", "--pre",
+        )),
+        *((f"{each}\ngreeting==1.0", "may change under the same version") for each in (
+            "--find-links ./wheels", "--find-links=./wheels", "-f wheels", "--find-links https://example.org/wheels",
+            "--index-url ./simple", "--index-url=file:///simple", "-i /simple", "--extra-index-url simple",
+        )),
+        (f"-f wheels\ngreeting==1.0 {HASH}\nother==1.0", "may change under the same version"),
+        ("greeting @ ./greeting.whl", "name a commit"),
+        ("greeting @ file:///greeting.whl", "name a commit"),
+        ("greeting @ git+https://example.org/greeting@main", "name a commit"),
+        ("greeting[fast]===1.0 ; python_version > '3'", ""),
+        (f"--no-index\n--find-links=wheels\ngreeting==1.0 \\\n    {HASH}  # a wheel", ""),
+        (f"--require-hashes\n-i file:///simple\ngreeting==1.0 {HASH} {HASH}", ""),
+        ("--index-url https://example.org/simple\n--extra-index-url=https://${TOKEN}@example.org\ngreeting==1.0", ""),
+        ("-i ${INDEX}\n--only-binary :all:\n--no-binary=greeting\ngreeting==1.0", ""),
+        (f"greeting @ file:///greeting.whl {HASH}", ""),
+        (f"greeting @ git+https://example.org/greeting@{COMMIT}#subdirectory=x ; python_version > '3'", ""),
+        ("greeting @ https://example.org/greeting.whl", ""),
+    ],
+)  # fmt: skip
+async def test_requirements_say_all_that_is_installed_or_name_the_line_that_does_not(
+    here: Here, lines: str, said: str
+) -> None:
+    file = here.folder / "r.txt"
+    file.write_text(lines + "\n")
+    if not said:
+        assert (await runtime(kind="uv", requirements=file)).identity["lock"] == digest_of_file(file)
+        return
+    with pytest.raises(EnvironmentInvalid) as refused:
+        await runtime(kind="uv", requirements=file)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("source", ["requirements", "project"])
+async def test_wheels_of_what_comes_from_no_index_are_refused_for_there_they_would_be_fetched(
+    here: Here, source: str
+) -> None:
+    url = "https://example.org/greeting.whl"
+    (here.folder / "r.txt").write_text(f"greeting @ {url}\n")
+    (here.folder / "uv.lock").write_text(f'[[package]]\nname = "greeting"\nsource = {{ url = "{url}" }}\n')
+    fields = {"project": here.folder} if source == "project" else {"requirements": here.folder / "r.txt"}
+    assert (await runtime(kind="uv", **fields)).identity
+    with pytest.raises(EnvironmentInvalid, match="comes from no index"):
+        await runtime(kind="uv", ship="wheels", **fields)
+
+
+async def test_passwords_of_indexes_reach_neither_messages_nor_manifests(
+    here: Here, user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that is refused names its line; the one that answers nothing is named by uv."""
+    caplog.set_level("DEBUG")
+    user.export("UV_HTTP_RETRIES", "0")
+    file = here.folder / "r.txt"
+    for index in ("--find-links https://me:secret@example.org", "--index-url http://me:secret@127.0.0.1:9/simple"):
+        file.write_text(f"{index}\ngreeting==1.0\n")
+        with pytest.raises((EnvironmentInvalid, EnvironmentUnusable)) as refused:
+            await run(here, await runtime(kind="uv", requirements=file, python=PYTHON), "true")
+        assert "secret" not in f"{refused.value!s} {refused.value!r}"
+    requirements(here.folder)
+    written = (here.folder / "requirements.txt").read_text()
+    (here.folder / "requirements.txt").write_text(f"--index-url https://me:secret@example.org\n{written}")
+    receipt = await run(
+        here, await runtime(kind="uv", requirements=here.folder / "requirements.txt", python=PYTHON), "true"
+    )
+    assert receipt.succeeded
+    told = b"".join(each.read_bytes() for each in (here.folder / "home").rglob("*") if each.is_file())
+    assert b"secret" not in told
+    assert "secret" not in caplog.text
 
 
 async def test_a_package_in_a_folder_is_refused_for_no_lock_tells_what_is_in_it(here: Here) -> None:
