@@ -246,6 +246,18 @@ def test_a_task_that_fails_ends_the_others(tmp_path: Path) -> None:
     assert start(folder).returncode == 3
 
 
+def test_a_task_that_does_not_want_to_end_when_another_has_failed_is_made_to(tmp_path: Path) -> None:
+    """Red on: core/launch/single_side.py: `self._signal(signal.SIGKILL)` -> `None`."""
+    deaf = f"trap '' TERM; echo $$ >{tmp_path}/deaf; while :; do sleep 0.1; done"
+    fails = f"until [ -s {tmp_path}/deaf ]; do sleep 0.05; done; exit 3"
+    code = "import sys; from sluiceway.core.launch.single_side import Tasks; "
+    code += "sys.exit(Tasks(2, grace=0.3).run(sys.argv[1:]))"
+    payload = ["sh", "-c", f'if [ "$SLURM_PROCID" = 0 ]; then {deaf}; fi; {fails}']
+    done = subprocess.run([sys.executable, "-c", code, *payload], timeout=20, check=False)
+    assert done.returncode == 3
+    until(lambda: not Path(f"/proc/{(tmp_path / 'deaf').read_text().strip()}").exists())
+
+
 def test_tasks_are_started_by_srun_inside_of_a_job(tmp_path: Path) -> None:
     srun = tmp_path / "bin/srun"
     srun.parent.mkdir()
