@@ -58,6 +58,7 @@
     │   ├── PendingVisibility      a file was written, and a shared file system does not show it yet
     │   ├── SlurmRefused           Slurm answered, and will not do what it was asked
     │   ├── EngineFailed           Ray, Spark or Dask did not come up on the nodes it was to span
+    │   ├── EngineLost             an engine was lost, or lost its workers, before its work was done
     │   ├── SessionLost            the allocation that a session holds has ended, or is about to
     │   ├── HubMoved               somebody else has published to the same place on a hub
     │   ├── UpstreamFailed         a public server did not give what it was asked for, however often
@@ -117,6 +118,7 @@ from sluiceway.core.trouble.remote import (
     ConnectionLost,
     ConnectionRefused,
     EngineFailed,
+    EngineLost,
     HostKeyUnknown,
     HubMoved,
     PendingVisibility,
@@ -157,7 +159,7 @@ __all__ = [
     "AnswerUnreadable", "ArtifactUnknown", "AuthenticationFailed", "CallRaised", "CatalogOffline", "ChainUnusable",
     "ClaimLost",
     "ClusterInvalid", "CommandFailed", "CommandTimedOut", "ConnectionLost", "ConnectionRefused", "DaemonFailed",
-    "DevclusterError", "EngineFailed", "EnvironmentInvalid", "EnvironmentUnusable",
+    "DevclusterError", "EngineFailed", "EngineLost", "EnvironmentInvalid", "EnvironmentUnusable",
     "FolderUnusable", "HostKeyUnknown", "HubMoved", "InputMissing", "LedgerBroken", "LinkRefused",
     "ManifestBroken", "MetadataBroken", "MixedInstall", "NameUnusable", "NotCanonical", "NotExportable",
     "NotReproducible", "NothingScored",

@@ -19,12 +19,13 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from sluiceway.core import settings
-from sluiceway.core.errors import CommandFailed, PlaceUnusable, RemoteError, Unreachable
+from sluiceway.core.errors import CommandFailed, EngineLost, PlaceUnusable, RemoteError, Unreachable
 from sluiceway.core.events import tell
 from sluiceway.core.launch.dask import DaskLauncher
 from sluiceway.core.launch.held import Connection, held_here
@@ -59,6 +60,27 @@ class Found:
     loop: Background | None = None
 
 
+class Choice(StrEnum):
+    """Which Dask cluster a run works with; the first that there is wins."""
+
+    NAMED = "it was named"
+    VARIABLE = "DASK_SCHEDULER_ADDRESS names it"
+    ALLOCATION = "this is Slurm's job"
+    JOBS = "was asked for"
+    HERE = "there is no other"
+
+
+def chosen(place: Dask, around: settings.Foreign) -> Choice:
+    """Choose by what was asked for, and by what there is around this process."""
+    if place.address is not None:
+        return Choice.NAMED
+    if around.dask_scheduler_address is not None:
+        return Choice.VARIABLE
+    if around.slurm_job_id is not None:
+        return Choice.ALLOCATION
+    return Choice.HERE if place.cluster is None else Choice.JOBS
+
+
 @contextmanager
 def dask_cluster(place: Dask, *, workers: int, find: FindCluster = cluster_named) -> Iterator[Found]:
     """Give the Dask cluster of a run, as long as the block lasts.
@@ -69,22 +91,23 @@ def dask_cluster(place: Dask, *, workers: int, find: FindCluster = cluster_named
         find: Who knows the clusters.
     """
     around = settings.Foreign()
+    choice = chosen(place, around)
     with contextlib.ExitStack() as stack:
-        if place.address is not None:
-            found = Found(address=place.address, why="it was named")
-        elif around.dask_scheduler_address is not None:
-            found = Found(address=around.dask_scheduler_address, why="DASK_SCHEDULER_ADDRESS names it")
-        elif around.slurm_job_id is not None:
-            loop = stack.enter_context(background())
-            address = stack.enter_context(loop.held(_in_allocation()))
-            found = Found(address=address, why=f"this is Slurm's job {around.slurm_job_id}")
-        elif place.cluster is not None:
-            loop = stack.enter_context(background())
-            access, address = stack.enter_context(loop.held(_of_jobs(place, find, workers)))
-            found = Found(address=address, why=f"{place} was asked for", access=access, loop=loop)
-        else:
-            address = stack.enter_context(_here(workers))
-            found = Found(address=address, why="there is no other")
+        match choice:
+            case Choice.NAMED:
+                found = Found(address=place.address or "", why=choice)
+            case Choice.VARIABLE:
+                found = Found(address=around.dask_scheduler_address or "", why=choice)
+            case Choice.ALLOCATION:
+                loop = stack.enter_context(background())
+                address = stack.enter_context(loop.held(_in_allocation()))
+                found = Found(address=address, why=f"{choice} {around.slurm_job_id}")
+            case Choice.JOBS:
+                loop = stack.enter_context(background())
+                access, address = stack.enter_context(loop.held(_of_jobs(place, find, workers)))
+                found = Found(address=address, why=f"{place} {choice}", access=access, loop=loop)
+            case _:
+                found = Found(address=stack.enter_context(_here(workers)), why=choice)
         tell(log, "dask cluster chosen", address=found.address, because=found.why)
         yield found
 
@@ -98,8 +121,27 @@ def dask_client(address: str, *, name: str) -> Iterator[Any]:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except OSError as error:
         raise Unreachable(machine=name, reason=str(error)) from error
-    with client:
+    level = logging.NOTSET
+    try:
         yield client
+    except EngineLost:
+        # It looks for the scheduler yet, and would say by a traceback that it has stopped.
+        level = logging.CRITICAL + 1
+        raise
+    finally:
+        with _from(level, logging.getLogger("distributed.client")):
+            client.close()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _from(level: int, of: logging.Logger) -> Iterator[None]:
+    """Let somebody say only what has at least this level, as long as the block lasts."""
+    before = of.level
+    of.setLevel(max(level, before))
+    try:
+        yield
+    finally:
+        of.setLevel(before)
 
 
 @contextmanager

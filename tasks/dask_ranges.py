@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import secrets
 import threading
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from sluiceway.core.errors import PlaceUnusable
+from sluiceway.core.errors import EngineLost, PlaceUnusable
 from sluiceway.core.genetics.reference import Reference, Scorer, Staged, score_part
 from sluiceway.core.genetics.results import scoring_software
 from sluiceway.core.remote.shell import Command
@@ -52,6 +53,12 @@ umask 077
 mkdir -p -- "$1/$2" "$1/$3" && cd -- "$1" || exit 73
 while IFS= read -r name && IFS= read -r kept; do ln -sfn -- "$kept" "$name" || exit 73; done
 """
+# What a run has left that was killed a week ago, or longer, goes as well.
+_TIDY: LiteralString = """
+cd -- "$1" || exit 66
+shift
+rm -rf -- "$@" && find . -mindepth 1 -maxdepth 1 -mmin +10080 -exec rm -rf -- {} +
+"""
 
 
 @contextmanager
@@ -87,7 +94,7 @@ def scorer_at(
 def _ranges(client: Any, found: Found, place: Dask, stack: ExitStack) -> Scorer:
     """Give what scores ranges by the files that workers have: this machine's, or those that are sent to a cluster."""
     if found.access is None or found.loop is None:
-        return DaskRanges(client=client)
+        return DaskRanges(client=client, place=str(place))
     away = DaskRangesAway(client=client, access=found.access, loop=found.loop, place=str(place))
     stack.callback(away.tidy)
     return away
@@ -98,22 +105,23 @@ class DaskRanges:
     """Scores ranges as tasks of a Dask client, whose workers see the files of this machine."""
 
     client: Any
+    place: str
 
     def __call__(self, reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
         """Give what each range adds, in order; what is not taken is cancelled."""
         score = partial(_score, reference, staged, scoring_software())
-        return in_order(self.client, score, parts)
+        return in_order(self.client, score, parts, place=self.place)
 
 
 class DaskRangesAway:
     """Scores ranges as tasks of a Dask client, whose workers are jobs of a cluster and have files of their own."""
 
     def __init__(self, *, client: Any, access: Access, loop: Background, place: str) -> None:
-        """Send rows and tables over this way; what was sent is kept by content there."""
+        """Send rows and tables over this way; a table is kept by content there, and rows in their batch's folder."""
         self._client, self._access, self._loop, self._place = client, access, loop, place
         self._transfer = Transfer(access.shell, access.clock)
         self._tables: dict[Path, dict[str, Content]] = {}
-        self._left: list[PurePosixPath] = []
+        self._left: list[str] = []
 
     def __call__(self, reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
         """Give what each range adds, in order; what is not taken is cancelled."""
@@ -121,40 +129,72 @@ class DaskRangesAway:
         if folder not in self._tables:
             # Read once: it is large.
             self._tables[folder] = table_files(folder)
+        # Another run of the same scores has a folder of its own, which may go sooner.
         there = self._access.base / _BATCHES / secrets.token_hex(8)
         work = Work.of(reference, staged, self._tables[folder], self._access, inputs=there / _INPUTS)
-        self._left += [there, *(self._access.base / KEPT / kept_name(each) for each in work.rows)]
+        self._left.append(there.name)
         self._loop.run(self._send(work, there))
         score = partial(_score_there, str(there), self._place)
-        return in_order(self._client, score, [each.number for each in parts])
+        return in_order(self._client, score, [each.number for each in parts], place=self._place)
 
     def tidy(self) -> None:
         """Remove from the cluster what the batches have left there."""
         if self._left:
-            self._loop.run(self._transfer.ask(Command.of("rm", "-rf", "--", *map(str, self._left))))
+            batches = str(self._access.base / _BATCHES)
+            self._loop.run(self._transfer.ask(Command.script(_TIDY, batches, *self._left)))
 
     async def _send(self, work: Work, folder: PurePosixPath) -> None:
         """Bring the order there, and links to the rows and the table."""
         await require_same(self._access, work.order, place=self._place)
-        kept, inputs = self._access.base / KEPT, work.request.inputs
-        await self._transfer.keep(inputs.values(), kept)
-        lines = "".join(f"{_INPUTS}/{name}\n{kept / kept_name(each)}\n" for name, each in inputs.items())
+        inputs, rows = work.request.inputs, set(work.rows)
+        kept = {each: (folder if each in rows else self._access.base) / KEPT for each in inputs.values()}
+        for place in sorted(set(kept.values())):
+            await self._transfer.keep([each for each in inputs.values() if kept[each] == place], place)
+        lines = "".join(f"{_INPUTS}/{name}\n{kept[each] / kept_name(each)}\n" for name, each in inputs.items())
         folders = (str(folder), f"{_INPUTS}/{ROWS}", f"{_INPUTS}/{TABLE}")
         (await self._transfer.ask(Command.script(_LINK, *folders, stdin=lines.encode()))).require_success()
         await self._access.shell.write(folder / ORDER, work.order.to_bytes())
 
 
-def in_order(client: Any, score: Any, asked: Sequence[Any]) -> Iterator[Partial]:
+def in_order(client: Any, score: Any, asked: Sequence[Any], *, place: str) -> Iterator[Partial]:
     """Let workers do something with each, and give the results in order; what is not taken is cancelled."""
+    from distributed.client import ClosedClientError  # noqa: PLC0415 - takes most of a second
+
     # Two batches, or two runs, may have tasks of the same arguments and other rows in the folder.
-    futures = client.map(score, asked, pure=False, key="score_range")
+    with _losses(place):
+        futures = client.map(score, asked, pure=False, key="score_range")
     try:
         for future in futures:
-            yield future.result()
+            with _losses(place, future):
+                found = future.result()
+            yield found
             # Its result is on a worker until then.
             future.release()
     finally:
-        client.cancel(futures)
+        with suppress(ClosedClientError):
+            client.cancel(futures)
+
+
+@contextmanager
+def _losses(place: str, future: Any = None) -> Iterator[None]:
+    """Raise EngineLost where Dask has lost what was asked of it; what a task has raised stays as it is."""
+    from distributed import KilledWorker  # noqa: PLC0415 - takes most of a second
+    from distributed.client import ClosedClientError  # noqa: PLC0415
+
+    try:
+        yield
+    except KilledWorker as error:
+        reason = (
+            f"{error.allowed_failures + 1} workers died at it, the last at {error.last_worker.address}; their logs say "
+            "why: where memory is short, give each more of it, or take fewer workers"
+        )
+        raise EngineLost(machine=place, attempted="score a range", reason=reason) from error
+    except (CancelledError, ClosedClientError, OSError) as error:
+        if future is not None and future.status == "error":
+            raise
+        said = " ".join(str(error).split())
+        reason = f"the scheduler, or the way to it, is gone, or somebody has cancelled the work there ({said})"
+        raise EngineLost(machine=place, attempted="score a range", reason=reason) from error
 
 
 def _score(reference: Reference, staged: Staged, software: Software, part: Range) -> Partial:

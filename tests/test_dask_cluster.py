@@ -1,35 +1,61 @@
-"""What dask-jobqueue is told to ask of Slurm: what the cluster's settings say, once each, whatever is in it."""
+"""Which Dask cluster scores, and what dask-jobqueue is told to ask of Slurm: what the settings say, once each."""
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
+from sluiceway.core import settings
 from sluiceway.core.errors import PlaceUnusable
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.runs.access import Access
 from sluiceway.core.runs.clusters import ClusterSettings
+from sluiceway.core.runs.place import Dask, parse
 from sluiceway.core.slurm.cluster import Cluster
 from sluiceway.core.slurm.watcher import Watcher
-from sluiceway.tasks.dask_cluster import order_for
+from sluiceway.tasks.dask_cluster import Choice, chosen, order_for
+from tests.conftest import User
 
 FOLDER = PurePosixPath("/scratch/a b/dask/0a")
 
 
-def order(**settings: Any) -> dict[str, Any]:
+def access_here(base: PurePosixPath, **known: Any) -> Access:
+    """A cluster that is this machine."""
     shell, clock = LocalShell(), SystemClock()
-    access = Access(
-        settings=ClusterSettings(**settings),
+    return Access(
+        settings=ClusterSettings(**known),
         shell=shell,
         clock=clock,
         cluster=Cluster(shell, clock),
         watcher=Watcher(shell, clock),
-        base=PurePosixPath("/scratch/a b"),
+        base=base,
     )
-    return order_for(access, FOLDER, most=4)
+
+
+def order(**known: Any) -> dict[str, Any]:
+    return order_for(access_here(PurePosixPath("/scratch/a b"), **known), FOLDER, most=4)
+
+
+ALLOCATION, SCHEDULER = {"SLURM_JOB_ID": "7"}, {"DASK_SCHEDULER_ADDRESS": "tcp://10.0.0.9:8786"}
+AROUND: tuple[dict[str, str], ...] = ({}, ALLOCATION, SCHEDULER, ALLOCATION | SCHEDULER)
+CHOICES = {
+    "dask:tcp://10.0.0.1:8786": (Choice.NAMED, Choice.NAMED, Choice.NAMED, Choice.NAMED),
+    "dask@west": (Choice.JOBS, Choice.ALLOCATION, Choice.VARIABLE, Choice.VARIABLE),
+    "dask": (Choice.HERE, Choice.ALLOCATION, Choice.VARIABLE, Choice.VARIABLE),
+}
+
+
+@pytest.mark.parametrize(("on", "where"), [*product(CHOICES, range(4))])
+def test_the_first_of_the_pages_list_scores(user: User, on: str, where: int) -> None:
+    for name, value in AROUND[where].items():
+        user.export(name, value)
+    place = parse(on)
+    assert isinstance(place, Dask)
+    assert chosen(place, settings.Foreign()) is CHOICES[on][where]
 
 
 def test_a_worker_asks_for_what_the_settings_say_and_offers_it() -> None:

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from typer.testing import CliRunner
 
 from sluiceway import cli
-from sluiceway.core.errors import PlaceUnusable, Unreachable
+from sluiceway.core.errors import EngineLost, PlaceUnusable, Unreachable
+from sluiceway.core.genetics import ranges as range_plan
 from sluiceway.core.genetics.ranges import Range
-from sluiceway.core.genetics.reference import Reference, Staged
+from sluiceway.core.genetics.reference import Reference, Scorer, Staged
 from sluiceway.core.genetics.results import scoring_software
 from sluiceway.core.genetics.score import Partial
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
+from sluiceway.core.provenance.ledger import ledger_here
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.place import Dask, parse
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
+from sluiceway.core.store.objects import ObjectStore
 from sluiceway.tasks import dask_cluster, dask_ranges
+from sluiceway.tasks.dask_cluster import background
 from tests.conftest import User
+from tests.test_dask_cluster import access_here
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet")
+# How many ranges nobody holds.
+FREE = 4
 
 
 @pytest.fixture
@@ -73,25 +88,198 @@ def test_a_scheduler_that_the_environment_names_is_used_and_never_ended(user: Us
         assert (found.address, found.why) == ("tcp://10.0.0.1:1", "it was named")
 
 
+def held(score: Callable[[Range], Partial], folder: Path, part: Range) -> Partial:
+    """Score a range, and note by whom; the first few at once, the others once there is leave."""
+    with (folder / "begun").open("a") as file:
+        file.write(f"{part.number} {os.getpid()}\n")
+    while part.number >= FREE and not (folder / "leave").exists():
+        time.sleep(0.02)
+    return score(part)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A client whose ranges are held."""
+
+    client: Any
+    folder: Path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def map(self, score: Callable[[Range], Partial], asked: Sequence[Range], **options: Any) -> Any:
+        return self.client.map(partial(held, score, self.folder), asked, **options)
+
+    def begun(self) -> list[tuple[int, int]]:
+        """Which ranges have been begun, in which process."""
+        file = self.folder / "begun"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(int(number), int(pid)) for number, pid in map(str.split, lines)]
+
+    def kill_one(self) -> int:
+        """Kill a worker that is at a range; give the range."""
+        while not (late := [each for each in self.begun() if each[0] >= FREE]):
+            time.sleep(0.02)
+        number, pid = late[0]
+        os.kill(pid, signal.SIGKILL)
+        (self.folder / "leave").touch()
+        return number
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(range_plan, "_SMALLEST", 64)
+
+
 @pytest.mark.slow
-def test_a_worker_that_is_killed_changes_no_bit(place: Path) -> None:
-    """Red on: tasks/dask_ranges.py: `client.map(score, asked,` -> `client.map(score, asked[1:],`."""
-    local = run(place, "local", "local")
+@pytest.mark.timeout(90)
+def test_ranges_of_a_worker_that_is_killed_run_again_and_count_once(
+    place: Path, user: User, small_ranges: None
+) -> None:
+    """Red on: tasks/dask_ranges.py: `pure=False, key="score_range")` ->
+    `pure=False, key="score_range", workers=sorted(client.scheduler_info()["workers"])[0])`.
+    """
+    lost: list[int] = []
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as theirs,  # type: ignore[no-untyped-call]
         Client(theirs, set_as_default=False) as client,  # type: ignore[no-untyped-call]
     ):
-        ranges = dask_ranges.DaskRanges(client=client)
+        ours = Held(client, place)
+        ranges = dask_ranges.DaskRanges(client=ours, place="dask")
 
         def one_dies(reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
-            for number, part in enumerate(ranges(reference, staged, parts)):
+            assert len(parts) > 20
+            for part in ranges(reference, staged, parts):
                 yield part
-                if number == 0:
-                    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+                if not lost:
+                    lost.append(ours.kill_one())
 
-        asked = Asked(panel=Path("panel"), scores=(Path("scores"),), out=place / "out", limit=14, use_cache=False)
-        ReferenceScoring(asked, clock=SystemClock(), scorer=one_dies).run()
-    assert contents(place / "out") == local
+        asked = Asked(panel=Path("panel"), scores=(Path("scores"),), out=place / "out", limit=14)
+        summary = ReferenceScoring(asked, clock=SystemClock(), scorer=one_dies).run()
+    times = Counter(number for number, _ in ours.begun())
+    assert times[lost[0]] == 2
+    assert len({pid for number, pid in ours.begun() if number == lost[0]}) == 2
+    assert len(list(ObjectStore(place / "home" / "store").every())) == summary.n_ok
+    assert [each.output for each in ledger_here(SystemClock()).history().entries] == [str(place / "out")]
+    user.export("SLUICEWAY_HOME", str(place / "another home"))
+    assert contents(place / "out") == run(place, "local", "local")
+
+
+@pytest.mark.slow
+def test_two_runs_of_the_same_scores_take_nothing_from_each_other(place: Path, user: User) -> None:
+    """Red on: tasks/dask_ranges.py: `_BATCHES / secrets.token_hex(8)` -> `_BATCHES / "rows"`."""
+    local = run(place, "local", "local")
+    base = place / "base"
+    old = base / "dask-batches" / "of a run that was killed"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    access = access_here(PurePosixPath(base), python=sys.executable)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as theirs,  # type: ignore[no-untyped-call]
+        background() as loop,
+        ExitStack() as stack,
+    ):
+
+        def away(name: str) -> dask_ranges.DaskRangesAway:
+            client = stack.enter_context(dask_cluster.dask_client(theirs.scheduler_address, name=name))
+            return dask_ranges.DaskRangesAway(client=client, access=access, loop=loop, place=name)
+
+        def score(name: str, scorer: Scorer) -> None:
+            user.export("SLUICEWAY_HOME", str(place / f"home of {name}"))
+            asked = Asked(panel=Path("panel"), scores=(Path("scores"),), out=place / name, limit=14, use_cache=False)
+            ReferenceScoring(asked, clock=SystemClock(), scorer=scorer).run()
+
+        first, second = away("first"), away("second")
+
+        def while_another_ends(reference: Reference, staged: Staged, parts: Sequence[Range]) -> Iterator[Partial]:
+            partials = second(reference, staged, parts)
+            score("first", first)
+            first.tidy()
+            yield from partials
+
+        score("second", while_another_ends)
+        (left,) = (base / "dask-batches").iterdir()
+        second.tidy()
+    assert contents(place / "first") == contents(place / "second") == local
+    assert (old == left, left.exists()) == (False, False)
+    assert [each for each in (base / "inputs").iterdir() if each.stat().st_size == 0] == []
+
+
+DIES = """
+import os, signal
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+class Dies({kind}Plugin):
+    def transition(self, key, start, finish, *_, **__):
+        if finish == "{state}" and key.startswith("score_range"):
+            os.kill(os.getpid(), signal.SIGKILL)
+async def dask_setup(one):
+    {add}(Dies())
+"""
+SCHEDULER, WORKER = ("Scheduler", "memory", "one.add_plugin"), ("Worker", "executing", "await one.plugin_add")
+PART = [sys.executable, "-m", "distributed.cli.dask_{}", "--no-dashboard", "--host", "127.0.0.1"]
+
+
+@pytest.fixture
+def started(place: Path) -> Iterator[Callable[..., None]]:
+    """Starts parts of a Dask cluster, each in a process of its own."""
+    with ExitStack() as stack:
+
+        def start(part: str, *words: str, dies: bool) -> None:
+            kind, state, add = SCHEDULER if part == "scheduler" else WORKER
+            (place / f"{part}.py").write_text(DIES.format(kind=kind, state=state, add=add))
+            command = [*(word.format(part) for word in PART), *words]
+            command += ["--preload", str(place / f"{part}.py")] if dies else []
+            env = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+            process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+
+        yield start
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dies", "told"),
+    [
+        ("scheduler", "the scheduler, or the way to it, is gone"),
+        ("worker", "1 workers died at it, the last at tcp://127"),
+    ],
+)
+def test_a_part_of_dask_that_dies_is_told_and_no_traceback(
+    place: Path, started: Callable[..., None], capfd: pytest.CaptureFixture[str], dies: str, told: str
+) -> None:
+    """Red on: tasks/dask_ranges.py: `except (CancelledError, ClosedClientError, OSError)` -> `except IndexError`."""
+    file = place / "scheduler.json"
+    started("scheduler", "--port", "0", "--scheduler-file", str(file), dies=dies == "scheduler")
+    while not file.exists() or not file.read_text():
+        time.sleep(0.05)
+    address = json.loads(file.read_text())["address"]
+    started("worker", address, "--no-nanny", "--nthreads", "1", dies=dies == "worker")
+    command = ["score", "--panel", "panel", "--scores", "scores", "--limit", "14", "--out", "out"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, "--on", f"dask:{address}"])
+    said = " ".join(capfd.readouterr().err.split())
+    assert ended.value.code == 4
+    assert f"error: dask:{address} did not score a range: {told}" in said
+    assert "ask for the same again" in said
+    assert "Traceback" not in said
+
+
+def test_work_that_somebody_cancels_on_the_scheduler_is_lost_and_that_is_told(place: Path) -> None:
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as theirs,  # type: ignore[no-untyped-call]
+        Client(theirs, set_as_default=False) as somebody,  # type: ignore[no-untyped-call]
+        dask_cluster.dask_client(theirs.scheduler_address, name="dask") as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        # Nobody is there who could do it.
+        first = pool.submit(next, dask_ranges.in_order(client, str, [1, 2], place="dask@west"))
+        while not (keys := list(theirs.scheduler.tasks)):
+            time.sleep(0.02)
+        somebody.cancel([Future(each, somebody) for each in keys], force=True)
+        with pytest.raises(EngineLost, match=r"dask@west did not score a range: .*somebody has cancelled") as lost:
+            first.result()
+    assert lost.value.exit_code == 4
 
 
 def test_a_worker_with_other_code_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

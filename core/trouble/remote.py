@@ -210,6 +210,21 @@ class EngineFailed(RemoteError):
 
 
 @dataclass(kw_only=True, eq=False)
+class EngineLost(RemoteError):
+    """An engine that came up was lost, or lost its workers, before it had done what it was asked."""
+
+    attempted: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the engine, what it was to do and what became of it, and how to go on."""
+        return (
+            f"{self.machine} did not {self.attempted}: {self.reason}. See that it runs, and ask for the same again: "
+            "what was kept before is not worked out a second time."
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class TransferFailed(RemoteError):
     """A file could not be brought over; the file of that name is as it was before."""
 
