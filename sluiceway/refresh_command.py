@@ -42,9 +42,9 @@ def refresh(  # noqa: PLR0913, PLR0917 - one per option
     on: Annotated[
         str, typer.Option("--on", help="Where: local, dask, dask:ADDRESS of a scheduler, or a cluster's name.")
     ] = "local",
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")
-    ] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")] = len(
+        os.sched_getaffinity(0)
+    ),
     memory: Annotated[str | None, typer.Option("--memory", help="How much memory to take, such as 16G.")] = None,
     chunk: Annotated[int, typer.Option("--chunk", min=1, max=10_000, help="So many scores at a time.")] = 500,
     attempts: Annotated[

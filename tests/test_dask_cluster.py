@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
@@ -83,3 +85,17 @@ def test_a_worker_of_unknown_memory_is_refused() -> None:
 def test_an_option_with_quotes_and_backslashes_reaches_sbatch_as_it_is() -> None:
     wish = {"memory": "1G", "constraint": 'a"b\\c'}
     assert '"--constraint=a\\"b\\\\c"' in order(resources=wish)["cluster"]["job_extra_directives"]
+
+
+WORKERS = """
+import os, inspect
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+from sluiceway import refresh_command, score_command
+for each in (refresh_command.refresh, score_command.score):
+    print(inspect.signature(each).parameters["workers"].default)
+"""
+
+
+def test_workers_are_as_many_as_the_processors_that_this_process_may_use() -> None:
+    done = subprocess.run([sys.executable, "-c", WORKERS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1"]

@@ -37,7 +37,7 @@ class LocalArray(LocalJob, ArrayHost):
     def __init__(self, home: Path, *, shell: Shell, clock: Clock, at_once: int | None = None) -> None:
         """Keep runs below this folder; run so many elements at once, by default one for each processor."""
         super().__init__(home, shell=shell, clock=clock)
-        self._at_once = at_once or os.cpu_count() or 1
+        self._at_once = at_once or len(os.sched_getaffinity(0))
 
     async def largest(self) -> int:
         """Give how many elements a folder is to hold."""
