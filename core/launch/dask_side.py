@@ -9,22 +9,22 @@ import contextlib
 import json
 import os
 import sys
-import urllib.request
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Set
 
 if TYPE_CHECKING or __package__:
+    from sluiceway.core.launch.addresses import bracketed, page
     from sluiceway.core.launch.allocation import Node
     from sluiceway.core.launch.children import Failed
     from sluiceway.core.launch.nodeside import Engine, launch
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from addresses import bracketed, page
     from allocation import Node
     from children import Failed
     from nodeside import Engine, launch
 
 _SCHEDULER = "scheduler"
-_ASK_SECONDS = 5
 
 
 def main(words: List[str]) -> int:
@@ -39,8 +39,8 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     head = engine.nodes[0]
     scheduler = engine.start(head, _scheduler(head), name=_SCHEDULER, ports=2, is_vital=True, is_child=True)
     facts = engine.facts(scheduler)
-    address = "tcp://%s:%d" % (_bracketed(head.address), facts["port0"])
-    dashboard = "http://%s:%d/status" % (_bracketed(head.address), facts["port1"])
+    address = "tcp://%s:%d" % (bracketed(head.address), facts["port0"])
+    dashboard = "http://%s:%d/status" % (bracketed(head.address), facts["port1"])
     engine.ready(lambda: [] if _answers(dashboard) else [_SCHEDULER], options["ready_seconds"])
     for node in engine.nodes:
         engine.start(node, _worker(node, address, options))
@@ -52,7 +52,9 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
 
 
 def _scheduler(head: Node) -> List[str]:
-    where = ["--host", head.address, "--port", "{port0}", "--dashboard-address", "%s:{port1}" % head.address]
+    # Dask reads no address of version 6 before the port of its pages, but takes a name for one.
+    shown = head.name if ":" in head.address else head.address
+    where = ["--host", bracketed(head.address), "--port", "{port0}", "--dashboard-address", shown + ":{port1}"]
     return [sys.executable, "-m", "distributed.cli.dask_scheduler"] + where
 
 
@@ -61,7 +63,7 @@ def _worker(node: Node, address: str, options: Dict[str, Any]) -> List[str]:
     offered += ["%s=%s" % each for each in sorted(options["resources"].items())]
     return [
         sys.executable, "-m", "distributed.cli.dask_worker", address,
-        "--name", node.name, "--host", node.address, "--no-dashboard",
+        "--name", node.name, "--host", bracketed(node.address), "--no-dashboard",
         "--nthreads", str(options["threads"] or "{cpus}"),
         "--memory-limit", options["memory"] or "{memory}",
         "--resources", " ".join(offered),
@@ -69,10 +71,6 @@ def _worker(node: Node, address: str, options: Dict[str, Any]) -> List[str]:
         "--death-timeout", "60",
         "--nanny" if options["nanny"] else "--no-nanny",
     ]  # fmt: skip
-
-
-def _bracketed(address: str) -> str:
-    return "[%s]" % address if ":" in address else address
 
 
 def _absent(names: Set[str], dashboard: str) -> Set[str]:
@@ -92,11 +90,8 @@ def _answers(dashboard: str) -> bool:
     return False
 
 
-def _asked(dashboard: str, page: str) -> Dict[str, Any]:
-    # No proxy of the environment's knows the nodes.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(dashboard.replace("/status", page), timeout=_ASK_SECONDS) as answer:
-        return dict(json.loads(answer.read().decode("utf-8")))
+def _asked(dashboard: str, which: str) -> Dict[str, Any]:
+    return dict(json.loads(page(dashboard.replace("/status", which)).decode("utf-8")))
 
 
 if __name__ == "__main__":

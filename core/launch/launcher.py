@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-_SHARED = ("nodeside.py", "allocation.py", "children.py", "holder.py", "ports.py")
+_SHARED = ("nodeside.py", "allocation.py", "addresses.py", "children.py", "holder.py", "ports.py")
 
 
 class Launcher(BaseModel):

@@ -15,17 +15,18 @@ import socket
 import sys
 import threading
 import time
-import urllib.request
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Set
 
 if TYPE_CHECKING or __package__:
+    from sluiceway.core.launch.addresses import bracketed, page
     from sluiceway.core.launch.allocation import Node
     from sluiceway.core.launch.children import Failed
     from sluiceway.core.launch.nodeside import Engine, launch, write_whole
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from addresses import bracketed, page
     from allocation import Node
     from children import Failed
     from nodeside import Engine, launch, write_whole
@@ -76,7 +77,7 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     )  # fmt: skip
     first.works = True
     facts = engine.facts(first)
-    address, dashboard, client = ["%s:%d" % (_bracketed(head.address), facts["port%d" % n]) for n in range(3)]
+    address, dashboard, client = ["%s:%d" % (bracketed(head.address), facts["port%d" % n]) for n in range(3)]
     for node in others:
         engine.start(node, _node(node, dict(order, address=address)), env=_TOLD, ports=_PORTS, sync=_LOGS)
     names = {node.name for node in engine.nodes}
@@ -123,7 +124,7 @@ def _run(order: Dict[str, Any], facts: Dict[str, str], late: str) -> int:
     if "address" in order:
         _wait_for(order["address"], order["ready_seconds"])
     else:
-        address = "%s:%s" % (_bracketed(order["host"]), facts["port0"])
+        address = "%s:%s" % (bracketed(order["host"]), facts["port0"])
         threading.Thread(target=_watch, args=(address, order["seen"], order["count"]), daemon=True).start()
 
     def note(kind: Any, error: BaseException, trace: Any) -> None:
@@ -200,16 +201,10 @@ def _unshown(dashboard: str) -> List[str]:
     """Give what is missing of the dashboard, where there is to be one."""
     if not dashboard:
         return []
-    # No proxy of the environment's knows the nodes.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with contextlib.suppress(OSError, ValueError):
-        opener.open(dashboard + "/api/version", timeout=_ASK_SECONDS).close()
+        page(dashboard + "/api/version")
         return []
     return ["dashboard"]
-
-
-def _bracketed(address: str) -> str:
-    return "[%s]" % address if ":" in address else address
 
 
 if __name__ == "__main__":

@@ -13,26 +13,26 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import sys
-import urllib.request
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NoReturn, Sequence, Set
 from urllib.parse import quote
 
 if TYPE_CHECKING or __package__:
+    from sluiceway.core.launch.addresses import bracketed, listens, page
     from sluiceway.core.launch.allocation import Node
     from sluiceway.core.launch.children import Failed, complain
     from sluiceway.core.launch.nodeside import Engine, Part, launch, say
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from addresses import bracketed, listens, page
     from allocation import Node
     from children import Failed, complain
     from nodeside import Engine, Part, launch, say
 
 _MASTER, _DEFAULTS, _ENV = "master", "spark-defaults.conf", "spark-env.sh"
 _CONNECT = "org.apache.spark.sql.connect.service.SparkConnectServer"
-_ASK_SECONDS, _LINGER_SECONDS = 5, 10.0
+_LINGER_SECONDS = 10.0
 # The application's own pages take the next free port after the one they are told: 16 may be tried.
 _MASTER_PORTS, _WORKER_PORTS, _UI_PORT = 20, 2, "port2"
 _MEBIBYTE = 1 << 20
@@ -83,8 +83,8 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
         is_vital=True, is_child=True,
     )  # fmt: skip
     facts = engine.facts(master)
-    address = "spark://%s:%d" % (head.address, facts["port0"])
-    dashboard = "http://%s:%d/" % (head.address, facts["port1"])
+    address = "spark://%s:%d" % (bracketed(head.address), facts["port0"])
+    dashboard = "http://%s:%d/" % (bracketed(head.address), facts["port1"])
     engine.ready(lambda: [] if _asked(dashboard).get("status") == "ALIVE" else [_MASTER], options["ready_seconds"])
     parts = [_start_worker(engine, node, home, address, options) for node in engine.nodes]
     engine.ready(lambda: _absent(parts, dashboard), options["ready_seconds"])
@@ -106,19 +106,12 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
 def _serve(engine: Engine, head: Node, variables: Dict[str, str], seconds: float) -> str:
     """Start a server of Spark Connect as the cluster's driver, and give the address for its clients."""
     submit = [os.path.join(variables["SPARK_HOME"], "bin", "spark-submit"), "--class", _CONNECT]
-    where = ["--conf", "spark.connect.grpc.binding.address=" + head.address]
+    where = ["--conf", "spark.connect.grpc.binding.address=" + bracketed(head.address)]
     where += ["--conf", "spark.connect.grpc.binding.port={port0}", "spark-internal"]
     server = engine.start(head, submit + where, name="connect", env=variables, ports=1, is_vital=True, is_child=True)
     port = engine.facts(server)["port0"]
-    engine.ready(lambda: [] if _listens(head.address, port) else [server.name], seconds)
-    return "sc://%s:%d" % (head.address, port)
-
-
-def _listens(host: str, port: int) -> bool:
-    with contextlib.suppress(OSError):
-        socket.create_connection((host, port), timeout=_ASK_SECONDS).close()
-        return True
-    return False
+    engine.ready(lambda: [] if listens(head.address, port) else [server.name], seconds)
+    return "sc://%s:%d" % (bracketed(head.address), port)
 
 
 def _require(home: str) -> None:
@@ -131,7 +124,7 @@ def _require(home: str) -> None:
 
 
 def _master(home: str, head: Node) -> List[str]:
-    where = ["--host", head.address, "--port", "{port0}", "--webui-port", "{port1}"]
+    where = ["--host", bracketed(head.address), "--port", "{port0}", "--webui-port", "{port1}"]
     return [os.path.join(home, "bin", "spark-class"), "org.apache.spark.deploy.master.Master"] + where
 
 
@@ -139,8 +132,8 @@ def _daemon(home: str, node: Node, own: str) -> Dict[str, str]:
     options = " ".join([_DAEMON_OPTIONS, "-Djava.io.tmpdir={tmp}", os.environ.get(own, "")])
     return {
         "SPARK_HOME": home,
-        "SPARK_LOCAL_IP": node.address,
-        "SPARK_PUBLIC_DNS": node.address,
+        "SPARK_LOCAL_IP": bracketed(node.address),
+        "SPARK_PUBLIC_DNS": bracketed(node.address),
         "SPARK_DAEMON_MEMORY": os.environ.get("SPARK_DAEMON_MEMORY", "%dm" % _DAEMON_HEAP),
         "SPARK_LOCAL_DIRS": "{tmp}/local",
         "SPARK_WORKER_DIR": "{tmp}/work",
@@ -152,7 +145,7 @@ def _start_worker(engine: Engine, node: Node, home: str, address: str, options: 
     reserve = _DAEMON
     if node == engine.nodes[0]:
         reserve += _DAEMON + int(mebibytes(options["driver_memory"]) * (1 + _OVERHEAD_SHARE))
-    order = {"home": home, "master": address, "host": node.address, "reserve": reserve}
+    order = {"home": home, "master": address, "host": bracketed(node.address), "reserve": reserve}
     order.update((name, "{%s}" % name) for name in ("node", "cpus", "memory", "gpus", "port0", "port1", "tmp"))
     order.update(wished={name: options[name] for name in ("cores", "memory")})
     words = [sys.executable, "-I", os.path.abspath(__file__), "--worker", json.dumps(order)]
@@ -213,8 +206,8 @@ def properties(head: Node, address: str, ui_port: int, memory: int, options: Map
     """Give the properties by which a driver on this node works on the cluster, and shows what it does."""
     told = {
         "spark.master": address,
-        "spark.driver.host": head.address,
-        "spark.driver.bindAddress": head.address,
+        "spark.driver.host": bracketed(head.address),
+        "spark.driver.bindAddress": bracketed(head.address),
         "spark.driver.memory": options["driver_memory"],
         # One executor on each worker, all alike: what the smallest one offers.
         "spark.executor.memory": "%dm" % memory,
@@ -260,7 +253,7 @@ def _variables(home: str, head: Node, address: str, folder: str) -> Dict[str, st
         "SPARK_MASTER_URL": address,
         "SPARK_HOME": home,
         "SPARK_CONF_DIR": os.path.join(folder, "conf"),
-        "SPARK_LOCAL_IP": head.address,
+        "SPARK_LOCAL_IP": bracketed(head.address),
         # What a driver leaves there when it is killed goes with the master.
         "SPARK_LOCAL_DIRS": os.path.join(folder, "local"),
         "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable),
@@ -274,7 +267,7 @@ class Losses:
     def __init__(self, log: str, parts: Sequence[Part]) -> None:
         """Read this log, where workers are known by their addresses."""
         self._log, self._read, self._rest = log, 0, ""
-        self._names = {"%s-%d" % (each.node.address, each.facts["port0"]): each.name for each in parts}
+        self._names = {"%s-%d" % (bracketed(each.node.address), each.facts["port0"]): each.name for each in parts}
         self._places = {}  # type: Dict[str, str]
 
     def __call__(self) -> None:
@@ -306,7 +299,7 @@ class Losses:
 def _absent(parts: Sequence[Part], dashboard: str) -> Set[str]:
     """Give the parts whose workers the master does not have; all of them where it does not answer."""
     alive = {(each["host"], each["port"]) for each in _alive(dashboard)}
-    return {each.name for each in parts if (each.node.address, each.facts.get("port0")) not in alive}
+    return {each.name for each in parts if (bracketed(each.node.address), each.facts.get("port0")) not in alive}
 
 
 def _alive(dashboard: str) -> List[Dict[str, Any]]:
@@ -315,10 +308,8 @@ def _alive(dashboard: str) -> List[Dict[str, Any]]:
 
 def _asked(dashboard: str) -> Dict[str, Any]:
     """Ask the master how it is, and for its workers; it says nothing where it does not answer."""
-    # No proxy of the environment's knows the nodes.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with contextlib.suppress(OSError, ValueError), opener.open(dashboard + "json/", timeout=_ASK_SECONDS) as answer:
-        return dict(json.loads(answer.read().decode("utf-8")))
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads(page(dashboard + "json/").decode("utf-8")))
     return {}
 
 

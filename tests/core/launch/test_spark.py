@@ -17,7 +17,7 @@ from tests.core.launch.test_launchers import staged
 from tests.core.runs.test_jobside import start
 
 SPARK_CLASS = """#!/usr/bin/env -S python3 -S
-import http.server, json, os, sys, time
+import http.server, json, os, socket, sys, time
 
 registered = os.environ["REGISTERED"]
 options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
@@ -31,8 +31,12 @@ class Page(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+if options["--host"].count(":") > 1 and options["--host"][0] != "[":
+    sys.exit("Expected hostname or IPv6 IP enclosed in [] but got " + options["--host"])
 if "Master" in sys.argv[1]:
-    http.server.HTTPServer((options["--host"], int(options["--webui-port"])), Page).serve_forever()
+    host = options["--host"].strip("[]")
+    http.server.HTTPServer.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    http.server.HTTPServer((host, int(options["--webui-port"])), Page).serve_forever()
 if os.environ.get("BROKEN"):
     sys.exit("the worker is broken")
 port = int(options["--port"])
