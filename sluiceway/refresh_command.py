@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sluiceway.deployments.direct_or_flow import Server
 
 
+_PROCESSORS = len(os.sched_getaffinity(0))
+
+
 def refresh(  # noqa: PLR0913, PLR0917 - one per option
     panel: Annotated[
         str, typer.Option("--panel", help="1000g or hgdp_1kg, or what the names of a panel's files begin with.")
@@ -42,9 +45,9 @@ def refresh(  # noqa: PLR0913, PLR0917 - one per option
     on: Annotated[
         str, typer.Option("--on", help="Where: local, dask, dask:ADDRESS of a scheduler, or a cluster's name.")
     ] = "local",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")] = len(
-        os.sched_getaffinity(0)
-    ),
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")
+    ] = _PROCESSORS,
     memory: Annotated[str | None, typer.Option("--memory", help="How much memory to take, such as 16G.")] = None,
     chunk: Annotated[int, typer.Option("--chunk", min=1, max=10_000, help="So many scores at a time.")] = 500,
     attempts: Annotated[

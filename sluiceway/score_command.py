@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from sluiceway.deployments.direct_or_flow import Server
 
 
+_PROCESSORS = len(os.sched_getaffinity(0))
+
+
 def score(  # noqa: PLR0913, PLR0917 - one per option
     panel: Annotated[Path, typer.Option("--panel", help="What the names of the panel's files begin with.")],
     scores: Annotated[
@@ -61,9 +64,9 @@ def score(  # noqa: PLR0913, PLR0917 - one per option
     env: Annotated[
         str | None, typer.Option("--env", help="On a cluster, the environment that scores there: one with sluiceway.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")] = len(
-        os.sched_getaffinity(0)
-    ),
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Threads, or Dask's workers on this machine.")
+    ] = _PROCESSORS,
     memory: Annotated[str | None, typer.Option("--memory", help="How much memory to take, such as 16G.")] = None,
     match_log: Annotated[bool, typer.Option("--match-log", help="Keep what became of every row.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score again what is scored already.")] = False,
