@@ -95,6 +95,7 @@ say '{"kind":"progress","done":3,"of":12,"what":"Big chunks"}'
 say '{"kind":"progress","done":12,"of":12,"what":"Big chunks"}'
 say '{"kind":"artifact","name":"My page","markdown":"# Hello"}'
 say '{"kind":"artifact","name":"rows","table":[{"a":1}]}'
+say '{"kind":"link","name":"dask dashboard","url":"http://127.0.0.1:8787/status"}'
 say '{"kind":"result","value":{"n":7}}'
 say '{"kind":"log","text":"told","level":"warning"}'
 say 'oops'
@@ -118,6 +119,7 @@ async def test_what_a_job_says_is_on_its_runs_page(tmp_path: Path) -> None:
     shown = await artifacts(state.state_details.flow_run_id)
     assert (shown["run-my-page"], json.loads(shown["run-rows"])) == ("# Hello", [{"a": 1}])
     assert shown["run-progress-big-chunks"] == 100
+    assert shown["run-dask-dashboard"] == "[http://127.0.0.1:8787/status](http://127.0.0.1:8787/status)"
     assert "| ending | `succeeded: exit code 0` |" in shown["run-receipt"]
 
 
