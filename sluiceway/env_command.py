@@ -71,10 +71,13 @@ def gc(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which would go, and stop.")] = False,
 ) -> None:
-    """Remove environments that were not used for long; one that may be needed yet stays, and is told: exit code 4."""
+    """Remove environments that were not used for long, and what is left of sessions, engines and workers that are over.
+
+    One that may be needed yet stays, and is told: exit code 4.
+    """
     told = asyncio.run(_gc(on, older_than, keep, dry_run=dry_run))
-    for key in told["gone"]:
-        typer.echo(key)
+    for each in (*told["gone"], *told["swept"]):
+        typer.echo(each)
     for key, why in told["kept"].items():
         console.for_remarks().print(f"{key} stays: {why}", markup=False, soft_wrap=True)
     if told["kept"]:
@@ -156,11 +159,14 @@ async def _entries(on: str) -> list[dict[str, Any]]:
 
 
 async def _gc(on: str, older_than: str, keep: str | None, *, dry_run: bool) -> dict[str, Any]:
+    from sluiceway.core.environments.runtime import BUILT, workshop_here
     from sluiceway.core.slurm.resources import Memory, parse_walltime
 
     access, older = await _access(on), parse_walltime(older_than)
     most = None if keep is None else Memory.parse(keep).mebibytes << 20
-    return await _cache(access).tidy(await _uses(access), older=older, most_bytes=most, dry_run=dry_run)
+    told = await _cache(access).tidy(await _uses(access), older=older, most_bytes=most, dry_run=dry_run)
+    built = [] if access is not None else await workshop_here().tidy(older=older, dry_run=dry_run)
+    return {**told, "swept": [*told["swept"], *(f"{BUILT}/{each}" for each in built)]}
 
 
 async def _examine(name: str | None, on: str) -> bool:

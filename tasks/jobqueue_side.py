@@ -7,6 +7,7 @@ end, or when nobody listens to its output any more: whoever started it has gone 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ from typing import Any
 UNUSABLE = 78
 CONNECTION, OVER = "connection.json", "over"
 _LOOK_SECONDS, _BEAT_SECONDS = 0.5, 2.0
+# Much more often than a day, after which a silent folder counts as left.
+_SIGN_SECONDS = 1800.0
 
 
 def main(words: list[str]) -> int:
@@ -50,8 +53,12 @@ def _tell(folder: str, cluster: Any) -> None:
 
 
 def _wait(over: str) -> None:
-    beat = 0.0
+    beat = sign = 0.0
     while not os.path.exists(over):
+        if time.monotonic() - sign > _SIGN_SECONDS:
+            sign = time.monotonic()
+            with contextlib.suppress(OSError):
+                os.utime(os.path.dirname(over))
         if time.monotonic() - beat > _BEAT_SECONDS:
             beat = time.monotonic()
             try:

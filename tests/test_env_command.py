@@ -73,11 +73,16 @@ def test_an_environment_is_pushed_listed_examined_and_removed(
     assert sluiceway("env", "doctor", "packed") == 0
     assert sluiceway("env", "gc") == 0
     old = time.time() - 100 * 86400
-    os.utime(seal, (old, old))
+    cache = user_with_environments.folder / "cache"
+    (built,) = (each for each in (cache / "built").iterdir() if each.suffix != ".lock")
+    for each in (seal, *built.iterdir(), built):
+        os.utime(each, (old, old))
     capfd.readouterr()
     assert sluiceway("env", "gc", "--dry-run") == 0
-    assert capfd.readouterr().out == f"{entry['key']}\n"
+    assert capfd.readouterr().out == f"{entry['key']}\nbuilt/{built.name}\n"
+    assert built.exists()
     assert sluiceway("env", "gc") == 0
+    assert list((cache / "built").iterdir()) == []
     capfd.readouterr()
     assert sluiceway("env", "list", "--json") == 0
     assert json.loads(capfd.readouterr().out) == []

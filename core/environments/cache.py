@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.core import errors
-from sluiceway.core.environments import keeper, tree, uses
+from sluiceway.core.environments import entry, inventory, keeper, tree, uses
 from sluiceway.core.errors import CommandTimedOut, ConnectionLost, EnvironmentUnusable, TransferFailed
 from sluiceway.core.events import tell
 from sluiceway.core.remote.shell import Command
@@ -228,7 +228,7 @@ def _no_room(reason: str, *, size: int, free: int | None) -> str:
 
 def _program() -> bytes:
     """Give the keeper as one text."""
-    return b"\n\n".join(Path(str(each.__file__)).read_bytes() for each in (tree, uses, keeper))
+    return b"\n\n".join(Path(str(each.__file__)).read_bytes() for each in (tree, uses, entry, inventory, keeper))
 
 
 def _kept(answer: dict[str, Any], *, shipped: int) -> Kept:

@@ -1,7 +1,8 @@
 """Finds which environments something at this place may need yet: runs, sessions, engines that are held.
 
-Whoever uses an environment leaves `activation.json` there, which names the seals of all that it is made of. It stands
-before keeper.py in the one text that is sent, so it needs Python 3.6 and nothing else.
+Whoever uses an environment leaves `activation.json` there, which names the seals of all that it is made of. Folders
+of sessions, of engines, of Dask's workers and of what these read are told apart by their names. It stands before
+keeper.py in the one text that is sent, so it needs Python 3.6 and nothing else.
 """
 
 import contextlib
@@ -14,7 +15,11 @@ from typing import Collection, Iterator, List, Optional
 _ACTIVATION, _OVER, _LOCK = "activation.json", "over", ".lock"
 _ENDED = ("outcome.json", "cancelled.json", "receipt.json")
 # A session may have no job for a while: before its first, and where it renews, between two.
-_SILENT_SECONDS = 86400.0
+SILENT_SECONDS = 86400.0
+
+DASK = "dask"
+BATCHES = "dask-batches"
+"""Folders below the base: of schedulers of Dask with workers as jobs, and of what these workers read."""
 
 
 def needed_by_runs(runs: str) -> Iterator[str]:
@@ -45,7 +50,19 @@ def may_be_alive(place: str, jobs: Optional[Collection[str]]) -> bool:
     if os.path.exists(os.path.join(place, _OVER)):
         return False
     # Nobody here knows of the jobs of another user, or of another Slurm that has the same files.
-    return jobs is None or _is_anothers(place) or time.time() - _last_sign(place) < _SILENT_SECONDS
+    return jobs is None or _is_anothers(place) or time.time() - last_sign(place) < SILENT_SECONDS
+
+
+def is_over(place: str, jobs: Optional[Collection[str]]) -> bool:
+    """Whether nobody needs this folder any more: whoever has it is of this user, and is known to have ended."""
+    if jobs is None and not os.path.exists(os.path.join(place, _LOCK)):
+        return False
+    if _is_anothers(place) or may_be_alive(place, jobs):
+        return False
+    base, kind = os.path.split(os.path.dirname(place))
+    # Workers read a batch for as long as it takes, and write nothing there.
+    readers = os.path.join(base, DASK)
+    return kind != BATCHES or not any(may_be_alive(os.path.join(readers, each), jobs) for each in names_in(readers))
 
 
 def names_in(folder: str) -> List[str]:
@@ -54,6 +71,16 @@ def names_in(folder: str) -> List[str]:
         return sorted(os.listdir(folder))
     except OSError:
         return []
+
+
+def last_sign(place: str) -> float:
+    """Give when anything below a folder was last written or touched."""
+    last = 0.0
+    for folder, _, names in os.walk(place):
+        for each in [folder] + [os.path.join(folder, name) for name in names]:
+            with contextlib.suppress(OSError):
+                last = max(last, os.lstat(each).st_mtime)
+    return last
 
 
 def _named(place: str) -> Iterator[str]:
@@ -83,13 +110,3 @@ def _is_anothers(place: str) -> bool:
     with contextlib.suppress(OSError):
         return os.lstat(place).st_uid != os.getuid()
     return False
-
-
-def _last_sign(place: str) -> float:
-    """Give when anything below a folder was last written or touched."""
-    last = 0.0
-    for folder, _, names in os.walk(place):
-        for each in [folder] + [os.path.join(folder, name) for name in names]:
-            with contextlib.suppress(OSError):
-                last = max(last, os.lstat(each).st_mtime)
-    return last

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sluiceway.core.environments.cache import Uses
 from sluiceway.core.environments.entering import ENGINES, ENTERED, INSIDE, SESSIONS, words_at
-from sluiceway.core.environments.uses import needed_by_runs
+from sluiceway.core.environments.uses import BATCHES, DASK, needed_by_runs
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.access import access_to
 from sluiceway.core.runs.folder import RUNS
@@ -72,5 +72,5 @@ async def uses_at(access: Access, home: Path) -> Uses:
     jobs = None if folders is None else frozenset(name for each in folders if each for name in each.parts[-2:])
     # A run of this home that is about to be submitted has not said so there yet.
     needed = await asyncio.to_thread(lambda: frozenset(needed_by_runs(str(home / RUNS))))
-    others = tuple(access.base / each for each in (SESSIONS, ENGINES, ENTERED))
+    others = tuple(access.base / each for each in (SESSIONS, ENGINES, ENTERED, DASK, BATCHES))
     return Uses(runs=access.base / RUNS, others=others, jobs=jobs, needed=needed)

@@ -247,7 +247,7 @@ async def test_environments_go_by_age_and_by_size(bench: Bench, file: Path) -> N
     ],
 )
 async def test_one_that_a_run_may_need_yet_stays(bench: Bench, file: Path, left: tuple[str, ...], goes: bool) -> None:
-    """Red on: core/environments/keeper.py: `if entry.key in needed:` -> `if False:`."""
+    """Red on: core/environments/inventory.py: `if entry.key in needed:` -> `if False:`."""
     kept = await bench.cache().provide(bench.wanted(file))
     attempt = bench.folder / "runs" / "key" / "a1"
     attempt.mkdir(parents=True)

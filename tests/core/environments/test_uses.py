@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from sluiceway import cli
-from sluiceway.core.environments import keeper
+from sluiceway.core.environments import inventory
 from sluiceway.core.environments.activation import Activation
 from sluiceway.core.environments.cache import Kept, Uses
+from sluiceway.core.environments.entry import Entry
 from tests.conftest import User
 from tests.core.environments.made import Bench
 
@@ -66,7 +67,7 @@ async def test_what_a_session_with_a_job_runs_in_stays_however_long_it_was_silen
 
 
 async def test_what_a_session_that_waits_for_its_first_job_runs_in_stays(used: Used) -> None:
-    """Red on: core/environments/uses.py: `_last_sign(place) < _SILENT_SECONDS` -> `_last_sign(place) < 0`."""
+    """Red on: core/environments/uses.py: `last_sign(place) < SILENT_SECONDS` -> `last_sign(place) < 0`."""
     assert (await used.tidied())["gone"] == []
 
 
@@ -103,14 +104,14 @@ async def test_what_is_known_to_be_needed_stays(used: Used) -> None:
 async def test_what_is_asked_for_while_old_ones_are_removed_stays(used: Used, tmp_path: Path) -> None:
     """Whoever removes has looked who needs it, and then somebody asks for it.
 
-    Red on: core/environments/keeper.py: `if os.stat(entry.seal).st_mtime != used:` -> `if False:`.
+    Red on: core/environments/inventory.py: `if os.stat(entry.seal).st_mtime != used:` -> `if False:`.
     """
     when = time.time() - LONG_AGO
     os.utime(used.kept.seal, (when, when))
     seen = Path(used.kept.seal).stat().st_mtime
     assert not (await used.bench.cache().provide(used.bench.wanted(tmp_path / "tool"))).shipped
-    entry = keeper.Entry(str(used.kept.tree.parent), used.kept.tree.name)
-    assert keeper.stays(entry, set(), seen, dry_run=False) == "somebody has just asked for it"
+    entry = Entry(str(used.kept.tree.parent), used.kept.tree.name)
+    assert inventory.stays(entry, set(), seen, dry_run=False) == "somebody has just asked for it"
     assert Path(used.kept.tree).exists()
 
 
