@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Mapping
 
 if TYPE_CHECKING or __package__:
     from sluiceway.core.launch.allocation import Node, for_srun, nodes, share, step
-    from sluiceway.core.launch.children import FORWARDED, LOST, Failed, complain, end_like, spawn
+    from sluiceway.core.launch.children import FORWARDED, LOST, NOT_READY, Failed, complain, end_like, spawn
 else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from allocation import Node, for_srun, nodes, share, step
-    from children import FORWARDED, LOST, Failed, complain, end_like, spawn
+    from children import FORWARDED, LOST, NOT_READY, Failed, complain, end_like, spawn
 
 ENGINE, CONNECTION, OVER = "engine", "connection.json", b"over\n"
 _GRACE_SECONDS, _SPARE_SECONDS, _PAUSE_SECONDS = 5.0, 10.0, 0.1
@@ -172,9 +172,12 @@ class Engine:
             self._sleep(_PAUSE_SECONDS)
 
     def connect(self, address: str, dashboard: str = "", **more: Any) -> None:
-        """Tell in connection.json that the engine is ready, and where."""
+        """Tell in connection.json that the engine is ready, and where; Failed where others would not learn of it."""
         self._connection.update(more, address=address, dashboard=dashboard, state="ready")
-        self._write_connection()
+        try:
+            self._write_connection()
+        except OSError as error:
+            raise Failed("could not write %s: %s" % (os.path.join(self.folder, CONNECTION), error)) from error
         if dashboard:
             say(kind="link", name="%s dashboard" % self._connection["launcher"], url=dashboard)
 
@@ -222,7 +225,7 @@ class Engine:
                 break
         if self._connection["state"] != "starting":
             self._connection["state"] = "over"
-            self._write_connection()
+            self._rewrite_connection()
 
     def _end_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -268,7 +271,7 @@ class Engine:
         )  # fmt: skip
         say(kind="log", text=text, level="warning")
         self._connection.setdefault("lost", []).append(part.name)
-        self._write_connection()
+        self._rewrite_connection()
 
     def _look(self) -> None:
         for part in self._parts:
@@ -292,6 +295,11 @@ class Engine:
         if select.select([self._awake], [], [], seconds)[0]:
             os.read(self._awake, _PIECE)
 
+    def _rewrite_connection(self) -> None:
+        # It is there, if older: how the payload ends does not hang on who is told of what happens beside it.
+        with contextlib.suppress(OSError):
+            self._write_connection()
+
     def _write_connection(self) -> None:
         lost = self._connection.get("lost", [])
         self._connection["nodes"] = [
@@ -314,6 +322,9 @@ def launch(name: str, start: Callable[[Engine, Dict[str, Any]], Mapping[str, str
     except Failed as error:
         complain(str(error))
         return error.code
+    except OSError as error:
+        complain("could not run beside %s: %s" % (name, error))
+        return NOT_READY
     except Ended as error:
         return end_like(error.number)
     return end_like(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -326,25 +337,31 @@ def engine_folder() -> str:
 
 
 def say(**message: str) -> None:
-    """Tell whoever follows the run, as the payload may do."""
+    """Tell whoever follows the run, as the payload may do; where it cannot be told, all goes on."""
     place = os.environ.get("SLUICEWAY_MESSAGES", os.devnull)
     line = json.dumps(message, sort_keys=True).encode("ascii") + b"\n"
-    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(handle, line)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, line)
+        finally:
+            os.close(handle)
 
 
 def write_whole(path: str, content: Dict[str, Any]) -> None:
     """Write a file that is there whole, or as it was before."""
     handle, staged = tempfile.mkstemp(prefix=".connection.", dir=os.path.dirname(path))
-    with os.fdopen(handle, "wb") as file:
-        file.write(json.dumps(content, sort_keys=True).encode("ascii"))
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(staged, 0o644)
-    os.rename(staged, path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(json.dumps(content, sort_keys=True).encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(staged, 0o644)
+        os.rename(staged, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.remove(staged)
+        raise
 
 
 def _letter(part: Part, what: str) -> str:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +29,7 @@ from sluiceway.core.runs.local_job import LocalJob
 from sluiceway.core.runs.request import RunRequest
 from sluiceway.core.slurm.resources import Resources
 from tests.core.launch.toy import SLEEP, Toy
+from tests.core.launch.toy import toys as toys  # noqa: PLC0414 - a fixture
 from tests.core.runs.test_jobside import outcome, start
 
 PROGRAMS = sorted(Path(launcher.__file__).parent.glob("*side.py"))
@@ -46,10 +47,8 @@ def staged(home: Path, **asked: Any) -> AttemptFolder:
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Iterator[Toy]:
-    made = Toy(folder=tmp_path)
-    yield made
-    made.end()
+def toy(toys: Callable[[str], Toy]) -> Toy:
+    return toys(".")
 
 
 def until(found: Any, seconds: float = 20) -> None:

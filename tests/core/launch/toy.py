@@ -10,9 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from sluiceway.core.launch import launcher
 
@@ -49,9 +52,10 @@ class Toy:
             shutil.copy(Path(launcher.__file__).with_name(name), self.folder / "launch")
         (self.folder / "launch/toy_side.py").write_text(SIDE)
 
-    def start(self, *payload: str, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *payload: str, within: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
         asked = {"nodes": 2, "parts": [SLEEP, SLEEP], "boss": SLEEP, "wait": [], "ports": 1, "seconds": 20, **options}
-        words = [sys.executable, "-I", str(self.folder / "launch/toy_side.py"), json.dumps(asked), *payload]
+        side = str(self.folder / "launch/toy_side.py")
+        words = [*within, sys.executable, "-I", side, json.dumps(asked), *payload]
         own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         own |= {name: str(self.folder / file) for name, file in (("CONTEXT", "context.json"), ("MESSAGES", "told"))}
         own |= {f"SLUICEWAY_{name}": own.pop(name) for name in ("CONTEXT", "MESSAGES")}
@@ -91,3 +95,18 @@ class Toy:
             except OSError:
                 continue
         return found
+
+
+@pytest.fixture
+def toys(tmp_path: Path) -> Iterator[Callable[[str], Toy]]:
+    """Makes a toy engine in a folder of that name."""
+    made: list[Toy] = []
+
+    def make(name: str) -> Toy:
+        (tmp_path / name).mkdir(exist_ok=True)
+        made.append(Toy(folder=tmp_path / name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
