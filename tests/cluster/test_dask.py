@@ -33,6 +33,7 @@ from sluiceway.core.runs.messages import Link, LogLine
 from sluiceway.core.runs.place import Dask
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import RunRequest, inputs_of
+from sluiceway.core.runs.run import Line
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.dask_cluster import dask_client, dask_cluster
@@ -99,6 +100,10 @@ class Launched:
     def living(self, request: RunRequest) -> list[str]:
         """What runs of it on any node, by what only it has in its environment."""
         return with_mark(f"SLUICEWAY_CONTEXT={self.attempt(request)}/context.json")
+
+    async def cancel(self, request: RunRequest) -> None:
+        program, name = str(Path(sys.executable).with_name("sluiceway")), runs_here().folder(request.key).run_id
+        await asyncio.to_thread(lambda: subprocess.run([program, "cancel", name], check=True, capture_output=True))
 
     async def left_nothing(self, request: RunRequest) -> None:
         async with asyncio.timeout(60):
@@ -205,8 +210,14 @@ async def test_a_worker_that_is_killed_is_started_again_by_its_nanny(launched: L
 
 @pytest.mark.nightly
 async def test_the_payloads_exit_code_comes_back_and_a_node_that_cannot_start_is_told(launched: Launched) -> None:
-    receipt = await launched.there.run(launched.request("exit 7\n"), nodes=2, memory="900M", time="5m")
+    failing = launched.request("exit 7\n")
+    receipt = await launched.there.run(failing, nodes=2, memory="900M", time="5m")
     assert (receipt.exit_code, receipt.ending) == (7, EndingKind.FAILED)
+    await launched.left_nothing(failing)
+    logs = {each["part"]: Path(each["log"]).read_text() for each in launched.connection(failing)["nodes"]}
+    assert len(logs) == 3
+    assert "Scheduler at" in logs.pop("scheduler")
+    assert [each for each in logs.values() if "Start worker at" not in each] == []
     broken = DaskLauncher(resources={"not a resource": 1})
     request = launched.request("touch ran\n", broken)
     receipt = await launched.there.run(request, nodes=2, memory="900M", time="5m")
@@ -221,9 +232,7 @@ async def test_a_run_that_is_cancelled_leaves_no_process(launched: Launched) -> 
     running = asyncio.create_task(launched.there.run(request, nodes=3, memory="900M", time="5m"))
     await launched.there.until("begun")
     assert len(launched.living(request)) > 6
-    program = str(Path(sys.executable).with_name("sluiceway"))
-    name = runs_here().folder(request.key).run_id
-    await asyncio.to_thread(lambda: subprocess.run([program, "cancel", name], check=True, capture_output=True))
+    await launched.cancel(request)
     assert (await running).ending is EndingKind.CANCELLED
     await launched.left_nothing(request)
     assert "Worker" in (launched.attempt(request) / "engine/scheduler.log").read_text()
@@ -251,18 +260,33 @@ time.sleep(600)
 
 
 @pytest.mark.nightly
-async def test_two_jobs_on_one_node_at_once_have_a_cluster_each(launched: Launched) -> None:
-    node = launched.devcluster.plan.nodes[1].name
-    requests = [launched.request(f"# {number}\n{SUM}", EACH="0.05") for number in range(2)]
-    wish: dict[str, Any] = {"nodelist": node, "cpus": 1, "memory": "900M", "time": "5m"}
-    receipts = await asyncio.gather(*(launched.there.run(each, **wish) for each in requests))
-    assert [said(each)[1][0] for each in receipts] == [TOTAL, TOTAL]
-    addresses = {launched.connection(each)["address"] for each in requests}
-    assert len(addresses) == 2
-    first, second = (each.started for each in receipts)
-    assert first is not None
-    assert second is not None
-    assert max(first, second) < min(each.ended for each in receipts if each.ended)
+async def test_two_jobs_on_one_node_have_a_cluster_each_and_one_that_is_cancelled_ends_no_other(
+    launched: Launched,
+) -> None:
+    text = """
+import os, time
+from distributed import Client
+with Client() as client:
+    print("begun", flush=True)
+    while not os.path.exists(os.path.join(os.path.dirname(os.environ["SLUICEWAY_CONTEXT"]), "go")):
+        time.sleep(0.2)
+    print(client.submit(sum, range(10), pure=False).result(), list(client.run(os.getpid).values()))
+"""
+    stays, cancelled = launched.request(text), launched.request(text)
+    wish: dict[str, Any] = {"nodelist": launched.devcluster.plan.nodes[1].name, "cpus": 1, "memory": "900M"}
+    running = [asyncio.create_task(launched.there.run(each, time="5m", **wish)) for each in (stays, cancelled)]
+    async with asyncio.timeout(100):
+        while launched.there.heard.count(Line(stream="stdout", text="begun")) < 2:
+            await asyncio.sleep(0.1)
+    assert len({launched.connection(each)["address"] for each in (stays, cancelled)}) == 2
+    await launched.cancel(cancelled)
+    assert (await running[1]).ending is EndingKind.CANCELLED
+    await launched.left_nothing(cancelled)
+    (launched.attempt(stays) / "go").touch()
+    receipt = await running[0]
+    assert re.fullmatch(r"begun\n45 \[\d+\]\n", receipt.stdout.read_text())
+    assert "lost" not in launched.connection(stays)
+    await launched.left_nothing(stays)
 
 
 @pytest.mark.nightly
