@@ -15,6 +15,7 @@ from sluiceway.core.report.pictures import Picture, gallery, image_url
 from sluiceway.core.report.reasons import STATUSES
 from sluiceway.core.runs.reference_scoring import Asked
 from sluiceway.core.runs.summary import Summary
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ def _rounded(value: float | None, digits: int, *, unit: int = 1) -> float | None
 
 def _pictures(summary: Summary) -> Iterator[Picture]:
     """Draw the first scores that can be relied on; where there is none, the first that have a distribution."""
-    told = pl.read_parquet(summary.out / "distributions.parquet", glob=False)
+    told = frames.read_parquet(summary.out / "distributions.parquet")
     able = summary.quality.filter(pl.col("pgs_id").is_in(told["pgs_id"].unique().to_list()))
     best = able.sort(able["status"] != "ok", maintain_order=True).head(_PICTURED)
     rows = pictured(told.filter(pl.col("pgs_id").is_in(best["pgs_id"].to_list())))

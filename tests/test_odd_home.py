@@ -85,7 +85,7 @@ def test_a_script_is_run_once_kept_and_proved_in_any_home(odd: Path, run: Run) -
 
 @ODD
 def test_scores_are_made_asked_and_proved_in_any_home(odd: Path, run: Run) -> None:
-    """Red on: core/runs/results_folder.py: `"distributions.parquet", glob=False` -> `"distributions.parquet"`."""
+    """Red on: core/store/frames.py: `pl.read_parquet, glob=False` -> `pl.read_parquet`."""
     make_panel(odd / "panel", variants=400, people=8)
     make_scores(odd / "scores", odd / "panel")
     words = ["score", "--panel", odd / "panel", "--scores", odd / "scores", "--limit", "3", "--out", odd / "out"]

@@ -11,6 +11,7 @@ import polars as pl
 
 from sluiceway.core.events import tell
 from sluiceway.core.provenance.digest import digest_of_bytes, digest_of_file
+from sluiceway.core.store import frames
 from sluiceway.core.store.durable import Storing, content_of, write_whole
 from sluiceway.core.store.record import Damage, sealed, unsealed
 
@@ -38,11 +39,11 @@ class Metadata:
 
     def table(self, name: str) -> pl.DataFrame:
         """Read a table."""
-        return pl.read_parquet(self.folder / f"{name}.parquet", glob=False)
+        return frames.read_parquet(self.folder / f"{name}.parquet")
 
     def scan(self, name: str) -> pl.LazyFrame:
         """Give a table to be read in part."""
-        return pl.scan_parquet(self.folder / f"{name}.parquet", glob=False)
+        return frames.scan_parquet(self.folder / f"{name}.parquet")
 
 
 def metadata_folder(home: Path) -> Path:
@@ -69,7 +70,7 @@ def adopt(folder: Path, *, origin: str, release: str | None) -> Metadata | None:
     files = sorted(folder.glob("*.parquet"))
     try:
         for file in files:
-            pl.read_parquet(file, glob=False)
+            frames.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         tell(log, "metadata unreadable", level=logging.WARNING, folder=str(folder), reason=str(error))
         return None

@@ -18,6 +18,7 @@ from sluiceway.core.catalog.complex_rows import ComplexRow, Component
 from sluiceway.core.catalog.header import Header
 from sluiceway.core.errors import ScoringFileBroken
 from sluiceway.core.genetics.model import Model
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ def read_table(path: Path | bytes, columns: Sequence[str] | None = None) -> Pars
     """Read a score that write_table wrote, with all columns or these."""
     try:
         footer = pl.read_parquet_metadata(_source(path))[_FOOTER]
-        rows = pl.read_parquet(_source(path), columns=None if columns is None else list(columns), glob=False)
+        rows = frames.read_parquet(_source(path), columns=None if columns is None else list(columns))
         return _score(json.loads(footer), with_text(rows))
     except (OSError, KeyError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         from pathlib import Path  # noqa: PLC0415

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from sluiceway.core.errors import MetadataBroken
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,7 +155,7 @@ def read_sheet(path: Path, name: str) -> pl.DataFrame:
     """Read a sheet of this name, with our names for its columns; MetadataBroken says why that cannot be done."""
     sheet = SHEETS[name]
     try:
-        frame = pl.read_csv(path, infer_schema=False, glob=False)
+        frame = frames.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise MetadataBroken(path=path, reason=str(error).splitlines()[0]) from error
     known = sheet.columns.keys()

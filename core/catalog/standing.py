@@ -11,6 +11,7 @@ import polars as pl
 
 from sluiceway.core.errors import InputMissing
 from sluiceway.core.genetics import distributions
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,4 +101,4 @@ def _table(results: Path, name: str) -> pl.DataFrame:
     path = results / f"{name}.parquet"
     if not path.is_file():
         raise InputMissing(what="the table", path=path)
-    return pl.read_parquet(path, glob=False)
+    return frames.read_parquet(path)

@@ -20,6 +20,7 @@ from isal import igzip, isal_zlib
 
 from sluiceway.core.catalog.header import Header
 from sluiceway.core.errors import ScoringFileBroken
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +196,7 @@ def _typed(text: bytes, columns: Sequence[str], first_line: int) -> pl.DataFrame
 
 def _csv(text: bytes, types: dict[str, pl.DataType], first_line: int) -> pl.DataFrame:
     # Quotes are part of the text: gene names have them, and the catalogue does not escape.
-    return pl.read_csv(
+    return frames.read_csv(
         text,
         has_header=False,
         separator="\t",

@@ -6,11 +6,10 @@ import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from sluiceway.core.genetics.totals import ScoreResult
 from sluiceway.core.provenance.key import content_key
 from sluiceway.core.provenance.software import Software, software_of
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +58,7 @@ def find(store: ObjectStore, key: str) -> ScoreResult | None:
     stored, content = found
     facts: Mapping[str, Any] = stored.facts
     return ScoreResult(
-        people=pl.read_parquet(io.BytesIO(content)),
+        people=frames.read_parquet(io.BytesIO(content)),
         reasons=facts["reasons"],
         mass={name: float(each) for name, each in facts["mass"].items()},
         missing_mass=float(facts["missing_mass"]),

@@ -11,6 +11,7 @@ import polars as pl
 
 from sluiceway.core.errors import PanelUnusable
 from sluiceway.core.genetics.build import Build, chromosome_number
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,14 +135,14 @@ def _with_header(path: Path, header: str) -> pl.LazyFrame:
     lacking = _IN_PVAR.keys() - set(header.split(separator))
     if lacking:
         raise PanelUnusable(path=path, reason=f"its header lacks {', '.join(sorted(lacking))}")
-    table = pl.scan_csv(path, separator=separator, comment_prefix="##", quote_char=None, infer_schema=False, glob=False)
+    table = frames.scan_csv(path, separator=separator, comment_prefix="##", quote_char=None, infer_schema=False)
     return table.select(*_IN_PVAR).rename(_IN_PVAR)
 
 
 def _without(source: Path | io.BytesIO, names: list[str]) -> pl.LazyFrame:
-    return pl.scan_csv(
+    return frames.scan_csv(
         source, has_header=False, new_columns=names, separator="\t", comment_prefix="#", quote_char=None,
-        infer_schema=False, raise_if_empty=False, glob=False,
+        infer_schema=False, raise_if_empty=False,
     )  # fmt: skip
 
 
@@ -156,7 +157,7 @@ def _between_spaces(path: Path, names: list[str], rows: int) -> Iterator[pl.Data
 
 def _text(path: Path, *, first: int | None = None) -> pl.LazyFrame:
     """Read a text file as one column of lines, null where one is empty."""
-    return pl.scan_csv(
+    return frames.scan_csv(
         path, has_header=False, separator=_NO_SEPARATOR, quote_char=None, infer_schema=False, n_rows=first,
-        raise_if_empty=False, glob=False,
+        raise_if_empty=False,
     )  # fmt: skip

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
+from sluiceway.core.store import frames
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -97,7 +99,7 @@ class SortedEntries:
             for part, low, high in slices
         ])  # fmt: skip
         names = pl.concat([
-            pl.scan_ipc(self._names(part), glob=False).slice(low, high - low).collect() for part, low, high in slices
+            frames.scan_ipc(self._names(part)).slice(low, high - low).collect() for part, low, high in slices
         ])  # fmt: skip
         if len(slices) > 1:
             order = np.argsort(entries["key"], kind="stable")

@@ -11,6 +11,7 @@ import polars as pl
 
 from sluiceway.core.genetics.alleles import complement
 from sluiceway.core.genetics.synthetic_sites import APOE, LENGTHS
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +43,10 @@ class Panel:
         """Read a panel, and how frequent its alleles are."""
         path = next(each for end in (".pvar", ".pvar.zst") if (each := prefix.with_name(prefix.name + end)).is_file())
         header = "\n".join(
-            pl.read_csv(path, separator="\x01", has_header=False, quote_char=None, n_rows=40, glob=False).to_series()
+            frames.read_csv(path, separator="\x01", has_header=False, quote_char=None, n_rows=40).to_series()
         )
         build = next(each for each, lengths in LENGTHS.items() if f"<ID=1,length={lengths[0]}>" in header)
-        variants = pl.read_csv(
-            path, separator="\t", comment_prefix="##", schema_overrides={"#CHROM": pl.String}, glob=False
-        )
+        variants = frames.read_csv(path, separator="\t", comment_prefix="##", schema_overrides={"#CHROM": pl.String})
         return cls(variants=_told_apart(variants, prefix), build=build, rng=np.random.default_rng(seed))
 
     def each(self, scores: int) -> list[Self]:

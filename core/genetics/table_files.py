@@ -21,6 +21,7 @@ from sluiceway.core.genetics.frequency import Entries, measure
 from sluiceway.core.genetics.genotypes import open_genotypes
 from sluiceway.core.genetics.ploidy import ploidies
 from sluiceway.core.genetics.sorted_entries import ENTRY, FIELDS, SortedEntries
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ def write_table(panel: Panel, folder: Path, how: Making) -> int:
             stretch.names.write_ipc(names[-1], compression="lz4")
             if how.tell is not None:
                 how.tell(columns.n, entries.n)
-    pl.scan_ipc(names, glob=False).sink_parquet(folder / NAMES, row_group_size=NAMES_AT_ONCE, statistics=False)
+    frames.scan_ipc(names).sink_parquet(folder / NAMES, row_group_size=NAMES_AT_ONCE, statistics=False)
     return left_out
 
 

@@ -24,6 +24,7 @@ from sluiceway.core.genetics.sites import ROWS_AT_ONCE
 from sluiceway.core.genetics.table_files import COLUMNS, NAMES, NAMES_AT_ONCE, OFFSETS, Making, write_table
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.provenance.key import content_key
+from sluiceway.core.store import frames
 from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.scratch import Scratch
 
@@ -94,14 +95,14 @@ class VariantTable:
     def names(self, rows: NDArray[np.integer[Any]]) -> pl.DataFrame:
         """Give id, chromosome, position, ref and alt of these rows, in their order; only their parts of the file."""
         blocks, block_of = np.unique(np.asarray(rows) // NAMES_AT_ONCE, return_inverse=True)
-        stored = pl.scan_parquet(self.folder / NAMES, glob=False)
+        stored = frames.scan_parquet(self.folder / NAMES)
         read = [stored.slice(int(block) * NAMES_AT_ONCE, NAMES_AT_ONCE) for block in blocks] or [stored.head(0)]
         within = block_of * NAMES_AT_ONCE + np.asarray(rows) % NAMES_AT_ONCE
         return pl.concat(pl.collect_all(read)).select(pl.all().gather(within))
 
     def ids(self) -> Iterator[pl.Series]:
         """Give the id of every row, in order, so many at a time."""
-        stored = pl.scan_parquet(self.folder / NAMES, glob=False).select("id")
+        stored = frames.scan_parquet(self.folder / NAMES).select("id")
         for batch in stored.collect_batches(chunk_size=ROWS_AT_ONCE, lazy=True):
             yield batch["id"]
 

@@ -7,10 +7,11 @@ import json
 import math
 import zlib
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
+
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,15 +66,13 @@ def read_table(path: Path) -> pl.DataFrame:
 def _reader(kind: str) -> Callable[[Path], pl.DataFrame]:
     match kind:
         case ".parquet":
-            return partial(pl.read_parquet, glob=False)
+            return frames.read_parquet
         case ".arrow" | ".feather" | ".ipc":
-            return lambda path: pl.scan_ipc(path, glob=False).collect()
+            return lambda path: frames.scan_ipc(path).collect()
         case ".jsonl" | ".ndjson":
-            return pl.read_ndjson
+            return frames.read_ndjson
         case _ if kind in _SEPARATORS:
-            return lambda path: pl.read_csv(
-                _plain(path), separator=_SEPARATORS[kind], infer_schema_length=None, glob=False
-            )
+            return lambda path: frames.read_csv(_plain(path), separator=_SEPARATORS[kind], infer_schema_length=None)
         case _:
             raise NotOfType("is of no kind of table that is known: csv, tsv, txt, parquet, arrow, jsonl")
 

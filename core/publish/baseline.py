@@ -6,12 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from sluiceway.core.publish.audit import Finding
 from sluiceway.core.publish.comparison import Before
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from sluiceway.core.publish.hub import HubDataset, Seen
     from sluiceway.core.publish.snapshot import Version
 
@@ -26,13 +27,13 @@ def baseline(
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "distributions.parquet"
             hub.bring(seen, path, file)
-            return _before(panel, theirs, pl.read_parquet(file, glob=False)), []
+            return _before(panel, theirs, frames.read_parquet(file)), []
     if local is None or path not in local.files:
         return None, []
     if not local.is_whole(path):
         said = f"the last release's {path} is not as it was published, so nothing is compared with it"
         return None, [Finding(severity="WARN", code="previous_damaged", said=said, n=1)]
-    return _before(panel, local, pl.read_parquet(local.folder / path, glob=False)), []
+    return _before(panel, local, frames.read_parquet(local.folder / path)), []
 
 
 def _has_another(theirs: Version, local: Version | None, path: str) -> bool:

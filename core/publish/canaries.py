@@ -14,6 +14,7 @@ import polars as pl
 
 from sluiceway.core.errors import InputMissing
 from sluiceway.core.publish.audit import Finding, about
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def _given(path: Path | None) -> list[pl.DataFrame]:
         return []
     if not path.is_file():
         raise InputMissing(what="the table of canaries", path=path)
-    table = pl.read_parquet(path, glob=False)
+    table = frames.read_parquet(path)
     known = {**_COLUMNS, "match_rate": pl.Float64()}
     return [table.select(pl.col(name).cast(kind) for name, kind in known.items() if name in table.columns)]
 

@@ -30,6 +30,7 @@ from sluiceway.core.publish.review import Against, Reviewed, reviewed
 from sluiceway.core.publish.scored import People, Results, Scored, file_digest
 from sluiceway.core.publish.snapshot import Snapshots
 from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,9 +215,7 @@ def _drafts(made: _Made) -> Iterator[Draft]:
 def _flags(version: Version | None) -> pl.DataFrame:
     assert version is not None  # noqa: S101 - it was just published
     files = sorted(version.folder.glob("data/*_scoring_flags.parquet"))
-    return (
-        pl.concat([pl.read_parquet(each, glob=False) for each in files]).unique("pgs_id", keep="first").sort("pgs_id")
-    )
+    return pl.concat([frames.read_parquet(each) for each in files]).unique("pgs_id", keep="first").sort("pgs_id")
 
 
 def _look(wish: Publication, name: str) -> _OnHub | None:

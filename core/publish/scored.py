@@ -15,6 +15,7 @@ from sluiceway.core.provenance.key import content_key
 from sluiceway.core.provenance.ledger import History
 from sluiceway.core.provenance.tree import Looking, listing
 from sluiceway.core.provenance.verify import Verdict, Verifier
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,16 +95,14 @@ class Scored:
             code=_code(manifest),
             sources=dict(_sources(manifest)),
             finished=manifest.times.finished,
-            quality=_named(pl.read_parquet(folder / "quality.parquet", glob=False)),
-            distributions=pl.read_parquet(folder / "distributions.parquet", glob=False),
+            quality=_named(frames.read_parquet(folder / "quality.parquet")),
+            distributions=frames.read_parquet(folder / "distributions.parquet"),
         )
 
     @property
     def sums(self) -> pl.LazyFrame:
         """Everybody's sums: sample, pgs_id, sum, allele_ct."""
-        return pl.scan_parquet(self.folder / "scores.parquet", glob=False).select(
-            "sample", "pgs_id", "sum", "allele_ct"
-        )
+        return frames.scan_parquet(self.folder / "scores.parquet").select("sample", "pgs_id", "sum", "allele_ct")
 
     def variant_sets(self) -> pl.DataFrame:
         """Give of each score the digest of all that decides which variants count: its file, the panel, the policy."""

@@ -20,6 +20,7 @@ from sluiceway.core.genetics import sites
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs import plink2_files as files
+from sluiceway.core.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -199,7 +200,7 @@ class Comparison:
             *panel, "--xchr-model", str(self._policy.male_x), "--bad-freqs", *frequencies,
             "--score", str(rows), "1", "2", "3", "header-read", "cols=+scoresums,+denom", *options, out="sums",
         )  # fmt: skip
-        return pl.read_csv(self._folder / "sums.sscore", separator="\t", infer_schema_length=None, glob=False)
+        return frames.read_csv(self._folder / "sums.sscore", separator="\t", infer_schema_length=None)
 
     async def _plink2(self, *arguments: str, out: str) -> None:
         command = Command.of(_PROGRAM, *arguments, *self._threads, "--out", str(self._folder / out))

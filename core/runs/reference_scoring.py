@@ -37,6 +37,7 @@ from sluiceway.core.runs.scoring_inputs import Read
 from sluiceway.core.runs.steps import step
 from sluiceway.core.runs.summary import Summary
 from sluiceway.core.runs.twins import without_twins
+from sluiceway.core.store import frames
 from sluiceway.core.store.durable import Storing
 from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.objects import ObjectStore
@@ -272,7 +273,7 @@ class ReferenceScoring:
                     log.write_parquet(folder / f"{number:06}.parquet")
                 self._progress("match log", number + 1, len(known))
             if known:
-                logs = pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False)
+                logs = frames.scan_parquet(sorted(folder.glob("*.parquet")))
                 self._out.write("matches.parquet", lambda path: logs.sink_parquet(path, compression="zstd"))
 
     @step("summarise_distributions")
@@ -288,7 +289,7 @@ class ReferenceScoring:
                 with Storing("write", folder, foreign=True):
                     scores = tables.scores_table(people["sample"].to_list(), named, policy)
                     scores.write_parquet(folder / f"{first:09}.parquet")
-            every = pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False)
+            every = frames.scan_parquet(sorted(folder.glob("*.parquet")))
             self._out.write("scores.parquet", lambda path: every.sink_parquet(path, compression="zstd"))
         summary = Summary.of(self.asked.out, pl.concat(quality, how="vertical_relaxed"), n_cached=n_cached)
         for name, table in (("distributions", pl.concat(distributions)), ("quality", summary.quality)):

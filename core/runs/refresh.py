@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import polars as pl
-
 from sluiceway.core.catalog import refresh as catalogue
 from sluiceway.core.catalog.backlog import State
 from sluiceway.core.catalog.history import History
@@ -31,6 +29,7 @@ from sluiceway.core.runs.refresh_published import publication_key, standing
 from sluiceway.core.runs.refresh_scores import PanelFiles, PolicyScores
 from sluiceway.core.runs.refresh_summary import RefreshSummary, counted
 from sluiceway.core.runs.steps import step
+from sluiceway.core.store import frames
 from sluiceway.core.store.durable import Storing, write_whole
 from sluiceway.core.store.lock import exclusive
 from sluiceway.core.store.objects import ObjectStore
@@ -249,7 +248,7 @@ class CatalogRefresh:
         """Say how it went, by the tables of our own policy."""
         name, own = list(self._sets.items())[-1]
         quality = own.folder / "quality.parquet"
-        total, ok, failed = counted(pl.read_parquet(quality, glob=False)) if quality.is_file() else (0, 0, 0)
+        total, ok, failed = counted(frames.read_parquet(quality)) if quality.is_file() else (0, 0, 0)
         return RefreshSummary(
             out=self.options.out,
             release=looked.release.date,

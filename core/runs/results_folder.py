@@ -14,6 +14,7 @@ from sluiceway.core.provenance.statcache import cache_here
 from sluiceway.core.report.scoring import ScoringReport, render
 from sluiceway.core.runs.plink2 import TABLE
 from sluiceway.core.runs.scoring_notes import asked_for
+from sluiceway.core.store import frames
 from sluiceway.core.store.durable import Storing, flush, write_whole
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class ResultsFolder:
             title=f"{summary.n_total} scores on the panel {reference.panel.prefix.name}",
             synthetic=asked.synthetic,
             quality=summary.quality,
-            distributions=pl.read_parquet(self.folder / "distributions.parquet", glob=False),
+            distributions=frames.read_parquet(self.folder / "distributions.parquet"),
             matches=self._heaviest_left_out(),
             manifest=told,
             policy=asked.policy.model_dump(),
@@ -108,7 +109,7 @@ class ResultsFolder:
     def _heaviest_left_out(self) -> pl.DataFrame | None:
         if not (self.folder / "matches.parquet").is_file():
             return None
-        rows = pl.scan_parquet(self.folder / "matches.parquet", glob=False).filter(pl.col("match_status") != "matched")
+        rows = frames.scan_parquet(self.folder / "matches.parquet").filter(pl.col("match_status") != "matched")
         # A row without weight is as light as can be, and NaN would come before all others.
         weight = pl.col("effect_weight").fill_nan(None)
         heaviest = rows.filter(weight.is_not_null()).sort(weight.abs(), descending=True).head(_SHOWN)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,12 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def written_by(write: Callable[[pl.DataFrame, io.BytesIO], None]) -> bytes:
+    file = io.BytesIO()
+    write(pl.DataFrame({"x": [1], "y": [2]}), file)
+    return file.getvalue()
+
+
 PNG = (
     b"\x89PNG\r\n\x1a\n"
     + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
@@ -32,6 +40,8 @@ GOOD: dict[str, tuple[str, bytes]] = {
     "tsv": ("a.tsv:table", b"x\ty\n1\t2\n"),
     "packed csv": ("a.csv.gz:table", gzip.compress(b"x,y\n1,2\n")),
     "JSON lines": ("a.jsonl:table", b'{"x": 1, "y": 2}\n'),
+    "parquet": ("a.parquet:table", written_by(pl.DataFrame.write_parquet)),
+    "Arrow": ("a.arrow:table", written_by(pl.DataFrame.write_ipc)),
     "number": ("a.txt:metric", b"0.5\n"),
     "JSON number": ("a.json:metric", b'{"auc": {"all": 0.5, "women": 1}}'),
     "PNG": ("a.png:figure", PNG),
@@ -72,7 +82,10 @@ def checked(folder: Path, written: str, content: bytes) -> Any:
 
 @pytest.mark.parametrize(("written", "content"), GOOD.values(), ids=GOOD)
 def test_what_is_as_declared_passes_without_a_word(tmp_path: Path, written: str, content: bytes) -> None:
-    found = checked(tmp_path, written, content)
+    # What is no pattern for us is none for whoever reads the file.
+    folder = tmp_path / "any[thing]*?"
+    folder.mkdir()
+    found = checked(folder, written, content)
     assert (found.trouble, found.warnings) == (None, ())
 
 
