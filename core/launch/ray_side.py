@@ -41,7 +41,7 @@ _OF_HEAD = ("--port", "--dashboard-port", _CLIENT)
 _METRICS = ("DASHBOARD_METRIC_PORT", "AUTOSCALER_METRIC_PORT")
 _PORTS, _OPTIONS = len(_OF_EACH), len(_OF_EACH + _OF_HEAD)
 _ALIVE, _STORE_SHARE, _SMALLEST_STORE = 0, 0.3, 75 << 20
-_ASK_SECONDS, _PAUSE_SECONDS = 5, 0.3
+_ASK_SECONDS, _PAUSE_SECONDS, _GRACE_SECONDS = 5, 0.3, 2.0
 # What Ray says when its processes on a node, or those of the head, take more than half a minute to come.
 _LATE = ("timed out during startup", "No node info found for head node")
 _TOLD = {
@@ -68,6 +68,8 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     options["dashboard"] = options["dashboard"] and find_spec("aiohttp_cors") is not None
     options["client"] = find_spec("grpc") is not None
     seen = os.path.join(engine.folder, _SEEN)
+    # Its tasks end within a second; the rest of it takes one each, one after another, and has nothing to write.
+    engine.grace_seconds = _GRACE_SECONDS
     head, *others = addressed(engine.nodes)
     metrics = {name: "{port%d}" % number for number, name in enumerate(_METRICS, start=_OPTIONS)}
     order = dict(options, seen=seen, count=len(others) + 1)

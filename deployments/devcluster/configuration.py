@@ -47,8 +47,8 @@ MpiDefault=none
 MailProg=/bin/true
 # A node that did not answer comes back by itself; one that was failed on purpose stays so.
 ReturnToService=1
-# Slurm's own 30 seconds would make tests of what ignores a signal slow; in 2, a busy machine does not tidy up.
-KillWait=5
+# Slurm's own 30 seconds would make tests of what ignores a signal slow; payload and engine have 5 and 2 to end in.
+KillWait=12
 SlurmdTimeout=10
 MinJobAge=300
 MaxArraySize={plan.max_array_size}
