@@ -19,6 +19,7 @@ class Activation:
         identity: What it is, for keys and manifests.
         variables: What is set, unless the request sets it.
         path: Folders that are put before PATH.
+        python: The environment's interpreter, which is the node's own; empty where there is none.
         python_path: Folders that are put before PYTHONPATH.
         prepare: A command whose environment, after it has run, is the payload's.
         prefix: Words that are put before the payload.
@@ -31,6 +32,7 @@ class Activation:
     identity: Mapping[str, str]
     variables: Mapping[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+    python: str = ""
     python_path: tuple[str, ...] = ()
     prepare: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
@@ -44,6 +46,7 @@ class Activation:
             "name": self.name,
             "variables": dict(self.variables),
             "path": self.path,
+            "python": self.python,
             "python_path": self.python_path,
             "prepare": self.prepare,
             "prefix": self.prefix,

@@ -2,7 +2,8 @@
 
 It travels beside enter.py and needs Python 3.6 alone. No word of it is ever read by a shell; folders are mounted by
 lines of CSV, as all of these runtimes read them, so that a folder may be called anything. The payload sees the run's
-folder, and each input that is a link, under the names that they have outside, and nothing else of the node.
+folder, each input that is a link, and the snapshot of the user's code, under the names that they have outside, and
+nothing else of the node.
 """
 
 import contextlib
@@ -33,13 +34,13 @@ def command(
     if runtime == "none":
         return argv, environment, dict(record, digest=None)
     if runtime in _APPTAINER:
-        words = [_bytes(runtime), b"exec", b"--pwd=" + _work(folder)] + list(_mounts(folder)) + _options(container)
-        return words + [_sif(runtime, container)] + argv, environment, record
+        words = [_bytes(runtime), b"exec", b"--pwd=" + _work(folder)] + list(_mounts(folder, container))
+        return words + _options(container) + [_sif(runtime, container)] + argv, environment, record
     environment = dict(environment)
     client = [_bytes(runtime)] + (_store(environment) if runtime == "podman" else [])
     _load(client, container, environment)
     words = client + [b"run", b"--rm", b"--pull=never", b"--network=host", b"--entrypoint="]
-    words += [b"--workdir=" + _work(folder)] + list(_mounts(folder))
+    words += [b"--workdir=" + _work(folder)] + list(_mounts(folder, container))
     if runtime == "docker":
         words.append(b"--user=%d:%d" % (os.getuid(), os.getgid()))
     words += list(_variables(folder, container, environment)) + _options(container)
@@ -65,12 +66,14 @@ def _work(folder: bytes) -> bytes:
     return os.path.join(folder, b"work")
 
 
-def _mounts(folder: bytes) -> Iterator[bytes]:
-    """Give the run's whole folder, for what attempts share, and each input where its link points."""
+def _mounts(folder: bytes, container: Dict[str, Any]) -> Iterator[bytes]:
+    """Give the run's whole folder, for what attempts share, each input where its link points, and the user's code."""
     run = folder
     while os.path.basename(os.path.dirname(run)) not in (b"runs", b""):
         run = os.path.dirname(run)
     yield _mount(run)
+    for each in container["mounts"]:
+        yield _mount(_bytes(each), b"ro")
     for place, _, names in os.walk(os.path.join(folder, b"inputs")):
         for name in sorted(names):
             link = os.path.join(place, name)

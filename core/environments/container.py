@@ -104,6 +104,7 @@ def order_for(
         "scratch": scratch,
         "run_options": list(kind.run_options),
         "variables": variables,
+        "mounts": [],
     }
 
 

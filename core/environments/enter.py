@@ -7,9 +7,10 @@ said, and the payload does not start: exit code 78.
 
 import json
 import os
+import re
 import subprocess
 import sys
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -48,6 +49,8 @@ def entered(
     _require_fit(activation)
     environment = _environment(activation, folder)
     record = {"environment": activation["name"], "host": os.uname().nodename}  # type: Dict[str, Any]
+    if activation["python"]:
+        record["python"] = _version(_bytes(activation["python"]))
     if activation["container"] is not None:
         import contained  # noqa: PLC0415 - it lies beside this program
 
@@ -66,6 +69,17 @@ def _require_fit(activation: Dict[str, Any]) -> None:
     for each in activation["sealed"]:
         if not os.path.exists(_bytes(each)):
             raise Unfit("%s is missing; asked for again, the run brings it there anew" % each)
+    python = _bytes(activation["python"])
+    version = _version(python)
+    if version and not os.path.isdir(os.path.join(os.path.dirname(python), b"../lib/python" + os.fsencode(version))):
+        where = os.fsdecode(os.path.realpath(python))
+        raise Unfit("it has no packages for Python %s, and that is what %s is" % (version, where))
+
+
+def _version(python: bytes) -> Optional[str]:
+    """Give the version of an interpreter without starting it: as the name of its file tells; none where it does not."""
+    found = re.match(rb"python(\d+\.\d+)$", os.path.basename(os.path.realpath(python))) if python else None
+    return found.group(1).decode() if found else None
 
 
 def _environment(activation: Dict[str, Any], folder: bytes) -> Dict[bytes, bytes]:
@@ -76,7 +90,10 @@ def _environment(activation: Dict[str, Any], folder: bytes) -> Dict[bytes, bytes
     environment.update({_bytes(name): _bytes(value) for name, value in activation["variables"].items()})
     # Neither a profile nor the environment overrides what the request itself says.
     environment.update({name: before[name] for name in _asked(folder) if name in before})
-    environment.update({name: value for name, value in before.items() if name.startswith(_OURS)})
+    # What is ours is this payload's, but where the environment says so itself: its source is not that of another one,
+    # in which this one was asked for.
+    own = {_bytes(name) for name in activation["variables"]}
+    environment.update({name: before[name] for name in before if name.startswith(_OURS) and name not in own})
     return environment
 
 

@@ -63,7 +63,8 @@ async def bring_answers(attempt: Attempt, endings: Mapping[int, Ending], host: A
     folder = attempt.folder
     elements = {index: folder.element(index) for index in endings}
     ended = [elements[index] for index, ending in endings.items() if ending.outcome is not None]
-    await host.fetch_all(folder, {_inside(folder, each.outcome): None for each in ended})
+    told = [each.entered for each in ended] if attempt.request.runtime is not None else []
+    await host.fetch_all(folder, {_inside(folder, each): None for each in (*(one.outcome for one in ended), *told)})
     made = {place: output for each in ended for place, output in await asyncio.to_thread(_made, folder, each)}
     await host.fetch_all(folder, made)
     failed = [elements[index] for index, ending in endings.items() if not ending.succeeded]

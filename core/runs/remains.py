@@ -151,7 +151,7 @@ def manifest_of(request: RunRequest, receipt: RunReceipt) -> Manifest:
             "name": _shown(runtime.name),
             **{name: _shown(text) for name, text in runtime.identity.items()},
         }
-    entered = content_of(receipt.folder / "entered.json")
+    entered = _told_by_nodes(receipt.folder)
     seconds = (receipt.ended - receipt.started).total_seconds() if receipt.ended and receipt.started else None
     return Manifest(
         output_id=receipt.run_id,
@@ -168,7 +168,7 @@ def manifest_of(request: RunRequest, receipt: RunReceipt) -> Manifest:
         outputs=tuple(
             manifest.File(name=_shown(each.name), digest=each.digest, size=each.size) for each in receipt.outputs
         ),
-        environment=_environment(runtime),
+        environment=_environment(runtime, entered),
         container=request.container if runtime is None else runtime.ran_in(entered) or request.container,
         git=_git(request),
         host=manifest.Host(name=receipt.host),
@@ -191,10 +191,17 @@ def _left_there(receipt: RunReceipt) -> tuple[str, ...]:
     )
 
 
-def _environment(runtime: Runtime | None) -> manifest.Environment:
-    """Give what is known of the packages that it ran with."""
-    told = {} if runtime is None else runtime.identity
-    return manifest.Environment(lock_digest=told.get("lock"), python=told.get("python"))
+def _told_by_nodes(folder: Path) -> dict[str, Any]:
+    """Give what the node told on entering the environment; of an array's elements, what they all told alike."""
+    files = (folder / "entered.json", *sorted(folder.glob("t*/entered.json")))
+    told: list[dict[str, Any]] = [json.loads(content) for content in map(content_of, files) if content] or [{}]
+    return {name: value for name, value in told[0].items() if all(each.get(name) == value for each in told)}
+
+
+def _environment(runtime: Runtime | None, entered: dict[str, Any]) -> manifest.Environment:
+    """Give what is known of the packages that it ran with; the interpreter is the node's."""
+    locked = None if runtime is None else runtime.identity.get("lock")
+    return manifest.Environment(lock_digest=locked, python=entered.get("python"))
 
 
 def _git(request: RunRequest) -> manifest.Git:

@@ -260,10 +260,16 @@ def image(there: There, missing: Missing) -> Iterator[Path]:
 
 @pytest.mark.timeout(300)
 async def test_a_job_runs_in_a_container_and_its_digest_is_recorded(there: There, image: Path) -> None:
-    made = await runtime(kind="container", containerfile=image, build_options=BUILD, run_options=RUN)
+    (there.folder / "code").mkdir()
+    (there.folder / "code" / "word").write_text("own\n")
+    fields = {"containerfile": image, "build_options": BUILD, "run_options": RUN, "source": there.folder / "code"}
+    made = await runtime(kind="container", **fields)
     (there.folder / 'in, "put"').write_text("brought\n")
     hostile = 'it\'s $(id) "quoted"\n; exit 3'
-    script = 'cat ../inputs/*; printf "%s|%s" "$1" "$MINE" >out; test ! -e /usr'
+    script = (
+        'cat ../inputs/* "${PYTHONPATH%%:*}/word" && ! (: >"$SLUICEWAY_SOURCE/x") 2>/dev/null || exit 1\n'
+        'printf "%s|%s" "$1" "$MINE" >out; test ! -e /usr'
+    )
     receipt = await ran(
         there,
         made,
@@ -276,12 +282,12 @@ async def test_a_job_runs_in_a_container_and_its_digest_is_recorded(there: There
         outputs=("out",),
         environment={"MINE": hostile},
     )
-    assert receipt.stdout.read_text() == "brought\n"
+    assert receipt.stdout.read_text() == "brought\nown\n"
     assert receipt.path(receipt.outputs[0]).read_text() == f"{hostile}|{hostile}"
     told = json.loads(receipt.manifest.read_text())["container"]
     assert told["runtime"] == "podman"
     assert told["digest"] == made.identity["image"]
-    again = await runtime(kind="container", containerfile=image, build_options=BUILD, run_options=RUN)
+    again = await runtime(kind="container", **fields)
     assert again.identity == made.identity
     assert again.recipe is not None
     assert again.recipe.image is not None

@@ -10,12 +10,15 @@ import pytest
 
 from sluiceway.core.environments.container import image_of, pack_image, reference_of
 from sluiceway.core.environments.containerfile import sources_in
-from sluiceway.core.environments.environment import Container
+from sluiceway.core.environments.environment import Container, environment_of
+from sluiceway.core.environments.runtime import Runtime, runtime_of
 from sluiceway.core.environments.workshop import Workshop
 from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.remote.local import LocalShell
+from sluiceway.core.runs.request import RunRequest
 from tests.conftest import User
+from tests.core.runs.here import Here
 
 # It writes down how it was called, and knows the images that it has built.
 STAND_IN = r"""#!/bin/sh
@@ -23,7 +26,8 @@ printf '%s\0' "$@" >>"$0.called"; printf '\n' >>"$0.called"
 case $1 in
 build) for each; do last=$each; done; ls -A "$last" >"$0.context"; rm -rf "$0.copy"; cp -a "$last" "$0.copy"
        while [ $# -gt 0 ]; do [ "$1" != --tag ] || echo "$2" >>"$0.images"; shift; done;;
-image) for each; do last=$each; done; grep -qxF -- "$last" "$0.images" 2>/dev/null && echo "sha256:$(printf %064d 7)";;
+image) for each; do last=$each; done; told=sha256:$(printf %064d 7)
+       { [ "$last" = $told ] || grep -qxF -- "$last" "$0.images" 2>/dev/null; } && echo $told;;
 migrate) ! rm "$0.breaks" 2>/dev/null;;
 save) while [ $# -gt 0 ]; do [ "$1" != --output ] || echo packed >"$2"; shift; done;;
 esac
@@ -54,7 +58,7 @@ def machine_with(user: User, *builders: str) -> Path:
     for name in builders:
         (folder / name).write_text(STAND_IN)
         (folder / name).chmod(0o755)
-    for tool in ("sh", "ls", "grep", "printf", "env", "tar", "cp", "rm"):
+    for tool in ("sh", "ls", "grep", "printf", "env", "tar", "gzip", "cp", "rm"):
         (folder / tool).symlink_to(f"/usr/bin/{tool}")
     user.export("PATH", str(folder))
     return folder
@@ -62,6 +66,19 @@ def machine_with(user: User, *builders: str) -> Path:
 
 def calls(program: Path) -> list[list[str]]:
     return [each.split("\0") for each in program.with_name(f"{program.name}.called").read_text().split("\0\n")[:-1]]
+
+
+async def asked_in_a_container(user: User, recipe: Container, *, runtime: str) -> tuple[Runtime, Path]:
+    """What a run asks for whose image the stand-in for podman builds, and that stand-in."""
+    podman = machine_with(user, "podman") / "podman"
+    for name in ("HOME", "CACHE_DIR"):
+        user.export(f"SLUICEWAY_{name}", str(user.folder / name.partition("_")[0].lower()))
+    user.export("XDG_RUNTIME_DIR", str(user.folder))
+    (user.folder / "source").mkdir()
+    (user.folder / "source" / "mine.py").touch()
+    kind = {"kind": "container", "containerfile": recipe.containerfile, "runtime": runtime}
+    fields = {**kind, "source": user.folder / "source"}
+    return await runtime_of(environment_of("mine", fields, where="a test")), podman
 
 
 @pytest.mark.parametrize("changed", ["Containerfile", "code/main.py", "a file", "uv.lock"])
@@ -141,6 +158,30 @@ async def test_an_image_that_is_not_here_is_not_pulled(user: User, workshop: Wor
     with pytest.raises(EnvironmentUnusable, match=r"podman has no image 'quay.io/x:1' here"):
         await image_of(Container(image="quay.io/x:1"), name="mine", workshop=workshop)
     assert not [each for each in calls(program) if each[0] == "pull"]
+
+
+async def test_the_users_own_code_is_seen_inside_under_the_name_that_it_has_outside(
+    user: User, recipe: Container
+) -> None:
+    made, podman = await asked_in_a_container(user, recipe, runtime="podman")
+    receipt = await Here(user.folder).run(RunRequest(command=("tool",), runtime=made))
+    assert receipt.succeeded, receipt.stderr.read_text()
+    ran = calls(podman)[-1]
+    (tree,) = (user.folder / "cache" / "environments").glob("source-*[!dk]")
+    assert f"--mount=type=bind,source={tree},destination={tree},ro" in ran
+    assert {"--env=PYTHONPATH", "--env=SLUICEWAY_SOURCE"} <= {*ran}
+    told = json.loads(receipt.manifest.read_text())["container"]
+    assert (told["runtime"], told["digest"]) == ("podman", made.identity["image"])
+
+
+async def test_an_image_that_was_never_entered_is_not_told_as_what_ran(user: User, recipe: Container) -> None:
+    """Red on: core/environments/runtime.py: `{"runtime": None, "digest": None}` -> `dict(self.container)`."""
+    made, _ = await asked_in_a_container(user, recipe, runtime="docker")
+    receipt = await Here(user.folder).run(RunRequest(command=("tool",), runtime=made))
+    assert receipt.exit_code == 78
+    told = json.loads(receipt.manifest.read_text())
+    assert (told["container"]["runtime"], told["container"]["digest"]) == (None, None)
+    assert told["parameters"]["runtime"]["image"] == made.identity["image"]
 
 
 @pytest.mark.parametrize(

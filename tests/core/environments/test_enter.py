@@ -7,11 +7,13 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sluiceway.core.environments import contained as contained_module
 from sluiceway.core.environments import enter
 from sluiceway.core.environments.activation import Activation
 from sluiceway.core.environments.environment import Environment, Modules
@@ -78,6 +80,32 @@ def test_what_the_request_says_stands_above_the_environment_and_the_profile(tmp_
     show = 'printf "%s\\0" "$FROM" "$KEPT" "$SLUICEWAY_CONTEXT"'
     done = run(tmp_path, activation, "sh", "-c", show, asked={"FROM": "request"}, SLUICEWAY_CONTEXT="ours")
     assert words(done) == ["request", "profile", "ours"]
+
+
+def test_its_own_source_stands_above_that_of_the_environment_in_which_it_was_asked_for(tmp_path: Path) -> None:
+    activation = plain(variables={"SLUICEWAY_SOURCE": "/inner"}, python_path=("/inner",))
+    outer: Any = {"SLUICEWAY_SOURCE": "/outer", "PYTHONPATH": "/outer", "SLUICEWAY_CONTEXT": "ours"}
+    show = 'printf "%s\\0" "$SLUICEWAY_SOURCE" "$PYTHONPATH" "$SLUICEWAY_CONTEXT"'
+    assert words(run(tmp_path, activation, "sh", "-c", show, **outer)) == ["/inner", "/inner:/outer", "ours"]
+
+
+@pytest.mark.parametrize(
+    ("python", "told"),
+    [("python3.11", "3.11"), ("python3", None), ("pypy3.11", None), ("python3.9", "no packages for Python 3.9")],
+)
+def test_the_interpreter_of_the_node_is_told_where_its_name_tells_and_has_to_be_that_of_the_packages(
+    tmp_path: Path, python: str, told: str | None
+) -> None:
+    """Red on: core/environments/enter.py: `if version and not os.path.isdir(` -> `if False and not os.path.isdir(`."""
+    (tmp_path / "env" / "lib" / "python3.11").mkdir(parents=True)
+    (tmp_path / "env" / "bin").mkdir()
+    (tmp_path / python).touch()
+    (tmp_path / "env" / "bin" / "python").symlink_to(tmp_path / python)
+    done = run(tmp_path, plain(python=str(tmp_path / "env" / "bin" / "python")), "true")
+    if done.returncode == 0:
+        assert json.loads((tmp_path / "entered.json").read_text())["python"] == told
+    else:
+        assert (done.returncode, str(told) in done.stderr.decode()) == (enter.UNFIT, True)
 
 
 def test_the_payload_takes_the_place_of_the_program(tmp_path: Path) -> None:
@@ -174,7 +202,7 @@ def contained(folder: Path, **fields: Any) -> Activation:
         "archive": "/env/image.tar",
         "form": "oci-archive",
     }
-    order |= {"scratch": str(folder / "key"), "run_options": [], "variables": []}
+    order |= {"scratch": str(folder / "key"), "run_options": [], "variables": [], "mounts": []}
     return plain(container={**order, **fields}, variables={"THREADS": "$(touch owned)"})
 
 
@@ -190,7 +218,8 @@ def attempt(folder: Path) -> Path:
 @pytest.mark.parametrize("runtime", ["podman-hpc", "podman", "docker"])
 def test_a_container_runs_by_its_digest_and_pulls_nothing(tmp_path: Path, runtime: str) -> None:
     path, place = stand_in(tmp_path, runtime), attempt(tmp_path)
-    activation = contained(tmp_path, variables=["THREADS"], run_options=["--cgroups=disabled"])
+    order: Any = {"variables": ["THREADS"], "run_options": ["--cgroups=disabled"], "mounts": ["/env/s,ource"]}
+    activation = replace(contained(tmp_path, **order), python_path=("/env/s,ource",))
     variables: dict[str, Any] = {
         "RECORD": str(tmp_path / "record"),
         "PATH": path,
@@ -209,26 +238,47 @@ def test_a_container_runs_by_its_digest_and_pulls_nothing(tmp_path: Path, runtim
     assert any(
         each.startswith(f"--mount=type=bind,source={tmp_path / 'data'},") and each.endswith(",ro") for each in ran
     )
-    assert {"--env=MINE", "--env=THREADS", "--cgroups=disabled"} <= {*ran}
+    assert {"--env=MINE", "--env=THREADS", "--env=PYTHONPATH", "--cgroups=disabled"} <= {*ran}
+    assert '--mount=type=bind,"source=/env/s,ource","destination=/env/s,ource",ro' in ran
     assert not any("SECRET" in each or "rm" in each.split("=")[1:] for each in ran)
     record = json.loads((place / "entered.json").read_text())["container"]
     assert record == {"runtime": runtime, "image": "mine:1", "digest": "sha256:ab"}
     assert not [*tmp_path.rglob("owned")]
 
 
-def test_apptainer_gets_an_image_file_that_is_made_once(tmp_path: Path) -> None:
-    path, place = stand_in(tmp_path, "apptainer"), attempt(tmp_path)
-    (tmp_path / "bin" / "apptainer").write_text(
+@pytest.mark.parametrize(
+    ("there", "first"),
+    [
+        (contained_module.ORDER, "podman-hpc"),
+        (("docker", "singularity", "podman"), "podman"),
+        (("docker", "singularity", "apptainer"), "apptainer"),
+        (("docker", "singularity"), "singularity"),
+    ],
+)
+def test_of_several_runtimes_the_first_in_order_is_taken(tmp_path: Path, there: tuple[str, ...], first: str) -> None:
+    path, place = stand_in(tmp_path, *there), attempt(tmp_path)
+    variables: Any = {"RECORD": str(tmp_path / "record"), "XDG_RUNTIME_DIR": str(tmp_path), "PATH": path}
+    (tmp_path / "key.sif").touch()
+    assert run(place, contained(tmp_path), "tool", **variables).returncode == 0
+    assert json.loads((place / "entered.json").read_text())["container"]["runtime"] == first
+
+
+@pytest.mark.parametrize("runtime", ["apptainer", "singularity"])
+def test_apptainer_gets_an_image_file_that_is_made_once(tmp_path: Path, runtime: str) -> None:
+    path, place = stand_in(tmp_path, runtime), attempt(tmp_path)
+    (tmp_path / "bin" / runtime).write_text(
         '#!/bin/sh\nprintf "%s\\0" "$@" >>"$RECORD"; printf "\\n" >>"$RECORD"\n[ "$1" != build ] || : >"$3"\n'
     )
     variables: dict[str, Any] = {"RECORD": str(tmp_path / "record"), "PATH": path}
     for _ in range(2):
-        assert run(place, contained(tmp_path), "tool", "a b", **variables).returncode == 0
+        activation = contained(tmp_path, runtime=runtime, mounts=["/env/source"])
+        assert run(place, activation, "tool", "a b", **variables).returncode == 0
     build, first, second = called(tmp_path)
     assert build[:2] == ["build", "--force"]
     assert build[3] == "oci-archive:/env/image.tar"
     assert first == second
     assert first[:2] == ["exec", f"--pwd={place}/work"]
+    assert "--mount=type=bind,source=/env/source,destination=/env/source,ro" in first
     assert first[-3:] == [f"{tmp_path}/key.sif", "tool", "a b"]
 
 
