@@ -315,6 +315,8 @@ def _scontrol(store: Store, arguments: list[str]) -> str:
         _require_controller(state, "scontrol: error")
         if arguments == ["show", "config"]:
             return f"Configuration data as of now\nMaxArraySize            = {state.get('largest array', 1001)}\n"
+        if arguments[:1] == ["show"] and arguments[1] in ("partition", "node"):
+            return _shown(state.get("partitions", {}), arguments[1])
         for job in state["jobs"]:
             if arguments[:1] == ["requeue"] and matches(job, arguments[1]):
                 if job["pid"]:
@@ -324,6 +326,18 @@ def _scontrol(store: Store, arguments: list[str]) -> str:
                     requeue(job, as_was="REQUEUED")
                 return ""
     raise Failed("Invalid job id specified\n")
+
+
+def _shown(partitions: dict[str, list[str]], what: str) -> str:
+    """Tell of partitions, of which the first is the default, or of their nodes, by the architectures of these."""
+    if what == "partition":
+        default = dict.fromkeys(partitions, "NO") | dict.fromkeys([*partitions][:1], "YES")
+        return "".join(f"PartitionName={name} AllowGroups=ALL Default={default[name]} \n" for name in partitions)
+    nodes = ((name, machine) for name, machines in partitions.items() for machine in machines)
+    return "".join(
+        f"NodeName=n{number} Arch={machine} CoresPerSocket=1 Partitions={name} \n"
+        for number, (name, machine) in enumerate(nodes)
+    )
 
 
 PROGRAMS = {"sbatch": _sbatch, "squeue": _squeue, "sacct": _sacct, "scancel": _scancel, "scontrol": _scontrol}

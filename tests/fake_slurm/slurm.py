@@ -133,6 +133,11 @@ class FakeSlurm:
         with self.store.changed() as state:
             state["largest array"] = size
 
+    def set_partitions(self, **machines: list[str]) -> None:
+        """Let there be these partitions, the first of them the default, with nodes of these architectures."""
+        with self.store.changed() as state:
+            state["partitions"] = machines
+
     def set_starts(self, *, on: bool) -> None:
         """Let jobs wait in the queue, or start."""
         with self.store.changed() as state:

@@ -47,6 +47,15 @@ def _digest(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
+def recorded_uv(folder: Path) -> Path:
+    """Make a stand-in for uv that writes down how it was called, into the file beside it, and does its work."""
+    tool = folder / "uv"
+    folder.mkdir()
+    tool.write_text(f'#!/bin/sh\nprintf "%s " "$@" >>"{folder}/called"\nexec {UV / "uv"} "$@"\n')
+    tool.chmod(0o755)
+    return folder / "called"
+
+
 def requirements(folder: Path, text: str = "WORD = 'shipped'\n") -> Path:
     """Make a file of requirements that pins one package, and the wheel beside it."""
     digest = digest_of_file(wheel(folder / "wheels", "greeting", text))

@@ -7,24 +7,29 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from sluiceway.core.environments import provision
+from sluiceway.core.environments.cache import EnvironmentCache
 from sluiceway.core.environments.environment import environment_in_file, environment_of
 from sluiceway.core.environments.runtime import Runtime, runtime_of, workshop_here
 from sluiceway.core.errors import EnvironmentInvalid, EnvironmentUnusable
 from sluiceway.core.provenance.digest import digest_of_file
+from sluiceway.core.remote.clock import SystemClock
+from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import RunRequest
 from tests.conftest import ROOT, User
-from tests.core.environments.made import Bench, project, requirements, wheel
+from tests.core.environments.made import Bench, project, recorded_uv, requirements, wheel
 from tests.core.runs.here import Here
 
 PYTHON = "/usr/bin/python3"
+MAGIC = {"zst": b"\x28\xb5\x2f\xfd", "gz": b"\x1f\x8b"}
 
 
 @pytest.fixture
@@ -345,14 +350,40 @@ async def test_a_package_that_is_nowhere_is_said_and_nothing_runs(here: Here) ->
 async def test_packages_are_installed_for_the_nodes_architecture(here: Here, user: User) -> None:
     """A stand-in for uv writes down how it was called, and does its work."""
     other = "aarch64" if platform.machine() == "x86_64" else "x86_64"
-    tool = here.folder / "bin" / "uv"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nprintf "%s " "$@" >>"{here.folder}/called"\nexec {shutil.which("uv")} "$@"\n')
-    tool.chmod(0o755)
-    user.export("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    called = recorded_uv(here.folder / "bin")
+    user.export("PATH", f"{called.parent}:{os.environ['PATH']}")
     made = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON)
     await provision.provide(made, Bench(here.folder).cache(), workshop_here(), machine=other)
-    assert f"--python-platform {other}-unknown-linux-gnu" in (here.folder / "called").read_text()
+    assert f"--python-platform {other}-unknown-linux-gnu" in called.read_text()
+
+
+@pytest.mark.parametrize(
+    ("here_is", "there_is", "form"), [(True, True, "zst"), (True, False, "gz"), (False, True, "gz")]
+)
+async def test_what_is_shipped_is_packed_as_both_sides_can(
+    here: Here, user: User, here_is: bool, there_is: bool, form: str
+) -> None:
+    """The one that has no zstd has the rest of what it needs in a folder, and no other on its PATH."""
+    if shutil.which("zstd") is None:
+        pytest.skip("zstd is not installed")
+    few = here.folder / "few"
+    few.mkdir()
+    for each in ("uv", "tar", "gzip", "sh", "env", "sync"):
+        (few / each).symlink_to(str(shutil.which(each)))
+    python = here.folder / "python"
+    path = os.environ["PATH"] if there_is else few
+    python.write_text(f'#!/bin/sh\nPATH="{path}" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    made = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON)
+    if not here_is:
+        user.export("PATH", str(few))
+    folder = PurePosixPath(here.folder / "environments")
+    cache = EnvironmentCache(LocalShell(), SystemClock(), folder=folder, python=str(python))
+    activation = await provision.provide(made, cache, workshop_here())
+    assert [*Path(activation.path[0]).parent.rglob("greeting.py")]
+    (file,) = (here.folder / "cache" / "built").glob("*/archive.*")
+    assert file.suffix == f".{form}"
+    assert file.read_bytes().startswith(MAGIC[form])
 
 
 def test_environments_stand_beside_clusters(here: Here) -> None:
