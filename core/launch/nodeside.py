@@ -92,6 +92,8 @@ class Engine:
         self.watch: Callable[[], None] = lambda: None
         # How long what a payload leaves behind may go on, to write what it still has to.
         self.linger_seconds = 0.0
+        # How long a part has to end by itself when it is told to.
+        self.grace_seconds = _GRACE_SECONDS
         self._parts: List[Part] = []
         self._payload = 0
         self._waiting: List[int] = []
@@ -135,7 +137,7 @@ class Engine:
         """
         part = Part(name or node.name, node, is_vital=is_vital, folder=self.folder)
         order = {"argv": list(argv), "env": dict(env or {}), "node": node.name, "log": part.log, "ports": ports}
-        order.update(share=share(self.nodes), sync=sync, only=list(only), grace=_GRACE_SECONDS)
+        order.update(share=share(self.nodes), sync=sync, only=list(only), grace=self.grace_seconds)
         holder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "holder.py")
         words = ([] if is_child else step(node)) + [sys.executable, "-I", holder, json.dumps(order)]
         stdin, part.held = os.pipe()
@@ -214,7 +216,7 @@ class Engine:
                 os.write(part.held, OVER)
             os.close(part.held)
         for number, seconds in (
-            (0, _GRACE_SECONDS + _SPARE_SECONDS),
+            (0, self.grace_seconds + _SPARE_SECONDS),
             (signal.SIGTERM, _SPARE_SECONDS),
             (signal.SIGKILL, 1),
         ):
