@@ -78,10 +78,7 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     home = spark_home(os.environ)
     _require(home)
     head = engine.nodes[0]
-    master = engine.start(
-        head, _master(home, head), name=_MASTER, env=_daemon(home, head, "SPARK_MASTER_OPTS"), ports=_MASTER_PORTS,
-        is_vital=True, is_child=True,
-    )  # fmt: skip
+    master = _start_master(engine, head, home)
     facts = engine.facts(master)
     address = "spark://%s:%d" % (bracketed(head.address), facts["port0"])
     dashboard = "http://%s:%d/" % (bracketed(head.address), facts["port1"])
@@ -89,10 +86,7 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     parts = [_start_worker(engine, node, home, address, options) for node in engine.nodes]
     engine.ready(lambda: _absent(parts, dashboard), options["ready_seconds"])
     memory = min((int(each["memory"]) for each in _alive(dashboard)), default=_LEAST)
-    events = os.path.join(engine.folder, "events")
-    os.makedirs(events, exist_ok=True)
-    gpus = min(int(part.facts["gpus"]) for part in parts)
-    told = properties(head, address, facts[_UI_PORT], memory, dict(options, events=events, gpus=gpus))
+    told = properties(head, address, facts[_UI_PORT], memory, _settled(engine, parts, options))
     variables = _variables(home, head, address, facts["tmp"])
     write_settings(variables["SPARK_CONF_DIR"], told, os.environ.get("SPARK_CONF_DIR", os.path.join(home, "conf")))
     # The driver of a Python payload is a JVM that hears of its end, and then closes its log of events.
@@ -101,6 +95,13 @@ def start(engine: Engine, options: Dict[str, Any]) -> Mapping[str, str]:
     client = _serve(engine, head, variables, options["ready_seconds"]) if options["connect"] else ""
     engine.connect(address, dashboard, variables=variables, client=client)
     return variables
+
+
+def _settled(engine: Engine, parts: Sequence[Part], options: Dict[str, Any]) -> Dict[str, Any]:
+    """Add to the options what is known only now: where events are written, and the GPUs that every worker has."""
+    events = os.path.join(engine.folder, "events")
+    os.makedirs(events, exist_ok=True)
+    return dict(options, events=events, gpus=min(int(part.facts["gpus"]) for part in parts))
 
 
 def _serve(engine: Engine, head: Node, variables: Dict[str, str], seconds: float) -> str:
@@ -123,9 +124,11 @@ def _require(home: str) -> None:
         raise Failed("Spark needs Java 17 or newer: there is no %s on PATH, nor in JAVA_HOME" % java)
 
 
-def _master(home: str, head: Node) -> List[str]:
-    where = ["--host", bracketed(head.address), "--port", "{port0}", "--webui-port", "{port1}"]
-    return [os.path.join(home, "bin", "spark-class"), "org.apache.spark.deploy.master.Master"] + where
+def _start_master(engine: Engine, head: Node, home: str) -> Part:
+    words = [os.path.join(home, "bin", "spark-class"), "org.apache.spark.deploy.master.Master"]
+    words += ["--host", bracketed(head.address), "--port", "{port0}", "--webui-port", "{port1}"]
+    own = _daemon(home, head, "SPARK_MASTER_OPTS")
+    return engine.start(head, words, name=_MASTER, env=own, ports=_MASTER_PORTS, is_vital=True, is_child=True)
 
 
 def _daemon(home: str, node: Node, own: str) -> Dict[str, str]:
