@@ -227,9 +227,7 @@ async def test_a_run_that_is_cancelled_leaves_no_process_and_its_logs(sparked: S
     await sparked.begun(running)
     await asyncio.sleep(6)
     assert len(sparked.living(request)) > 6
-    program = str(Path(sys.executable).with_name("sluiceway"))
-    name = runs_here().folder(request.key).run_id
-    await asyncio.to_thread(lambda: subprocess.run([program, "cancel", name], check=True, capture_output=True))
+    await sparked.cancel(request)
     assert (await running).ending is EndingKind.CANCELLED
     await sparked.left_nothing(request)
     engine = sparked.attempt(request) / "engine"
@@ -246,6 +244,7 @@ async def test_a_program_is_submitted_and_its_exit_code_comes_back(sparked: Spar
     assert (receipt.exit_code, receipt.ending) == (7, EndingKind.FAILED)
     assert said(receipt) == [[sparked.connection(request)["address"], 9]]
     await sparked.left_nothing(request)
+    assert "Registering worker" in (sparked.attempt(request) / "engine/master.log").read_text()
 
 
 @pytest.mark.nightly

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sluiceway.core.launch import addresses
 from tests.core.launch.test_launchers import until
@@ -21,7 +22,7 @@ Toys = Callable[[str], Toy]
 WAIT = "touch {0}/ready; until [ -e {0}/go ]; do sleep 0.05; done; exit 7"
 
 
-def waiting(toy: Toy, **options: object) -> subprocess.Popen[str]:
+def waiting(toy: Toy, **options: Any) -> subprocess.Popen[str]:
     """Start a payload that waits, and wait until it does."""
     begun = toy.start("sh", "-c", WAIT.format(toy.folder), **options)
     until((toy.folder / "ready").exists)
