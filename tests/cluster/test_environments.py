@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -80,15 +81,51 @@ async def entries(there: There) -> list[dict[str, Any]]:
     return await provision.cache_at(await there.access()).entries()
 
 
-async def test_a_job_without_a_network_runs_in_what_was_shipped(there: There) -> None:
+async def test_a_job_without_a_network_runs_in_what_was_shipped_once_or_anew_where_it_was_damaged(
+    there: There, user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Red on: core/environments/keeper.py: `why = None if sealed is None else entry.damage(sealed)` -> `why = None`."""
+    caplog.set_level(logging.INFO, "sluiceway")
     made = await packages(there)
     cut_off = ("unshare", "--map-root-user", "--net", "python", "-c", SHOW)
-    for _ in range(2):
+
+    async def shipped() -> int:
+        caplog.clear()
         word, prefix = (await ran(there, made, *cut_off)).stdout.read_text().split()
         assert word == "shipped"
         assert "/base/environments/" in prefix
+        return [each.getMessage().partition(" name=")[0] for each in caplog.records].count("environment shipped")
+
+    assert [await shipped(), await shipped()] == [1, 0]
     (entry,) = await entries(there)
     assert (entry["name"], entry["standing"]) == ("mine", "ok")
+    (archive,) = (user.folder / "cache" / "built").glob("*/archive.*")
+    assert archive.read_bytes().startswith(b"\x28\xb5\x2f\xfd"), "both sides have zstd"
+    (module,) = Path(entry["tree"]).rglob("greeting.py")
+    module.write_text("")
+    assert await shipped() == 1
+    (aside,) = (Path(entry["tree"]).parent / "damaged").iterdir()
+    assert "greeting.py was changed" in (aside / "why.txt").read_text()
+    assert [each["standing"] for each in await entries(there)] == ["ok"]
+
+
+@pytest.mark.nightly
+async def test_wheels_are_installed_there_and_used_without_any_network(there: There, user: User) -> None:
+    """All Python there is cut off: what installs on the login node, and what runs in the job."""
+    if not (shutil.which("pip3") or shutil.which("pip")):
+        pytest.skip("gathering wheels needs pip")
+    folder = (await there.access()).base.parent
+    cut_off = folder / "cut-off"
+    await there.shell.write(cut_off, f'#!/bin/sh\nexec unshare --map-root-user --net {PYTHON} "$@"\n'.encode())
+    await there.shell.run(Command.of("chmod", "755", str(cut_off)))
+    known = (there.folder / "home" / "clusters.toml").read_text()
+    user.write("home/clusters.toml", known.replace(f'python = "{PYTHON}"', f'python = "{cut_off}"'))
+    file = requirements(there.folder, f"WORD = 'shipped'  # {secrets.token_hex(8)}\n")
+    made = await runtime(kind="uv", requirements=file, python=PYTHON, ship="wheels")
+    tried = "import os, socket; print(socket.if_nameindex())"
+    word, prefix, *network = (await ran(there, made, "python", "-c", f"{SHOW}; {tried}")).stdout.read_text().split()
+    assert (word, " ".join(network)) == ("shipped", "[(1, 'lo')]")
+    assert "/base/environments/" in prefix
 
 
 async def test_two_homes_that_race_for_a_cold_environment_ship_it_once(there: There, user: User) -> None:
