@@ -50,7 +50,7 @@ def setting(outcome: Outcome) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in outcome.versions.items())
     loads = ", ".join(f"{each:.1f}" for each in outcome.loads)
     failed = f" {len(outcome.failures)} starts failed." if outcome.failures else ""
-    return f"{outcome.machine}; {outcome.date}; {versions}. Load before each size in each round: {loads}.{failed}"
+    return f"{outcome.machine}; {outcome.date}; {versions}. Load before each part: {loads}.{failed}"
 
 
 BLOCKS: dict[str, Callable[[Outcome], str]] = {"setting": setting, "starts": starts, "shipments": shipments}

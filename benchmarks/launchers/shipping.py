@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.launchers.outcome import Shipment
@@ -23,12 +24,11 @@ from sluiceway.core.runs.hosts import host_at
 from sluiceway.core.runs.request import RunRequest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from benchmarks.slurm.login_node import LoginNode
     from sluiceway.core.environments.runtime import Runtime
     from sluiceway.core.runs.access import Access
 
+TOOLS: Final = Path(".tools/bin").absolute()
 # As good as a copy by hand gets: packed as ours is, one stream, and nobody looks whether it arrived whole.
 _COPY: Final = """
 tar --create --use-compress-program='zstd -3 -T0' --directory="$1" . |
@@ -48,11 +48,13 @@ class Shipping:
         """Bring to the cluster what this Python's environment has, which was never there, and use it."""
         ours = Ours(node=self.node, home=self.work / "home")
         ours.home.mkdir(exist_ok=True)
+        os.environ["PATH"] += f":{TOOLS}"
         os.environ["SLUICEWAY_CACHE_DIR"] = str(self.work / f"cache-{secrets.token_hex(4)}")
         access = await access_to(await ours.settings(PLACE.name), ours.runs.clock)
         runtime = await self._runtime(name, python)
         with Stopwatch() as built:
             packed = await provision.build(runtime, workshop_here())
+        size = 0 if packed is None else packed.path.stat().st_size
         with Stopwatch() as shipped:
             await provision.at_cluster(runtime, access, None)
         with Stopwatch() as found:
@@ -64,14 +66,13 @@ class Shipping:
         await self._forget(access)
         return Shipment(
             name=name, files=entry["files"], megabytes=entry["bytes"] >> 20,
-            packed=0 if packed is None else packed.path.stat().st_size >> 20,
+            packed=size >> 20,
             built=built.seconds, shipped=shipped.seconds, found=found.seconds, copied=copied,
             within=min(within), without=min(without),
         )  # fmt: skip
 
     async def _runtime(self, name: str, python: Path) -> Runtime:
-        uv = shutil.which("uv", path=f"{os.environ['PATH']}:.tools/bin") or "uv"
-        freeze = (uv, "--quiet", "pip", "freeze", "--python", str(python))
+        freeze = ("uv", "--quiet", "pip", "freeze", "--python", str(python))
         frozen = await asyncio.to_thread(subprocess.run, freeze, check=True, capture_output=True, text=True)
         requirements = self.work / f"{name}.txt"
         requirements.write_text(frozen.stdout)
