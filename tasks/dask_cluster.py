@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from sluiceway.core import settings
+from sluiceway.core.environments.uses import DASK
 from sluiceway.core.errors import CommandFailed, EngineLost, PlaceUnusable, RemoteError, Unreachable
 from sluiceway.core.events import tell
 from sluiceway.core.launch.dask import DaskLauncher
@@ -166,7 +167,7 @@ async def _in_allocation() -> AsyncIterator[str]:
 async def _of_jobs(place: Dask, find: FindCluster, most: int) -> AsyncIterator[tuple[Access, str]]:
     """Start a scheduler on a cluster's login node, and workers as jobs; give the way there, and the forwarded port."""
     access = await access_to(await find(place.cluster or ""), SystemClock())
-    folder = access.base / "dask" / secrets.token_hex(8)
+    folder = access.base / DASK / secrets.token_hex(8)
     program = folder / "jobqueue_side.py"
     (await access.shell.run(Command.of("mkdir", "-p", "--", str(folder)))).require_success()
     await access.shell.write(program, _program())

@@ -16,6 +16,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from sluiceway.core.environments.uses import BATCHES
 from sluiceway.core.errors import EngineLost, PlaceUnusable
 from sluiceway.core.genetics.reference import Reference, Scorer, Staged, score_part
 from sluiceway.core.genetics.results import scoring_software
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 # Python 3.11 parses no two texts at once in several threads (github.com/python/cpython/issues/106905).
 _LOOKING = threading.Lock()
 _INPUTS = "inputs"
-_BATCHES = "dask-batches"
 # A line names an input, and the next one where its content is kept.
 _LINK: LiteralString = """
 umask 077
@@ -130,7 +130,7 @@ class DaskRangesAway:
             # Read once: it is large.
             self._tables[folder] = table_files(folder)
         # Another run of the same scores has a folder of its own, which may go sooner.
-        there = self._access.base / _BATCHES / secrets.token_hex(8)
+        there = self._access.base / BATCHES / secrets.token_hex(8)
         work = Work.of(reference, staged, self._tables[folder], self._access, inputs=there / _INPUTS)
         self._left.append(there.name)
         self._loop.run(self._send(work, there))
@@ -140,7 +140,7 @@ class DaskRangesAway:
     def tidy(self) -> None:
         """Remove from the cluster what the batches have left there."""
         if self._left:
-            batches = str(self._access.base / _BATCHES)
+            batches = str(self._access.base / BATCHES)
             self._loop.run(self._transfer.ask(Command.script(_TIDY, batches, *self._left)))
 
     async def _send(self, work: Work, folder: PurePosixPath) -> None:
