@@ -167,7 +167,7 @@ def test_ranges_of_a_worker_that_is_killed_run_again_and_count_once(
 
 @pytest.mark.slow
 def test_two_runs_of_the_same_scores_take_nothing_from_each_other(place: Path, user: User) -> None:
-    """Red on: tasks/dask_ranges.py: `_BATCHES / secrets.token_hex(8)` -> `_BATCHES / "rows"`."""
+    """Red on: tasks/dask_ranges.py: `BATCHES / secrets.token_hex(8)` -> `BATCHES / "rows"`."""
     local = run(place, "local", "local")
     base = place / "base"
     old = base / "dask-batches" / "of a run that was killed"
