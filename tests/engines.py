@@ -34,7 +34,11 @@ def locked(package: str) -> str:
 
 def environment_with(package: str, *more: str, python: str = "/usr/bin/python3") -> Path:
     """The Python of an environment that has the package, as it is locked."""
-    wanted = [locked(package), *more]
+    return environment_of(locked(package), *more, python=python)
+
+
+def environment_of(*wanted: str, python: str = "/usr/bin/python3") -> Path:
+    """The Python of an environment of these packages, each with its version."""
     folder = KEPT / re.sub(r"[^\w.]+", "-", "-".join(wanted))
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{folder.name}.lock").open("w") as lock:
