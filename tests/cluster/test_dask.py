@@ -370,12 +370,13 @@ def jobs(launched: Launched, python: Path) -> Iterator[Callable[..., list[str]]]
 
 
 def queue(launched: Launched, form: str) -> list[str]:
+    return on_login(launched, f"squeue -h -t R,PD -o '{form} %j' | grep sw-dask | sed 's/ sw-dask.*//'").splitlines()
+
+
+def on_login(launched: Launched, text: str) -> str:
     plan = launched.devcluster.plan
-    asked = f"squeue -h -t R,PD -o '{form} %j' | grep sw-dask | sed 's/ sw-dask.*//'"
-    done = subprocess.run(
-        ["ssh", "-F", str(plan.folder.ssh_config), plan.name, asked], capture_output=True, text=True, check=False
-    )
-    return done.stdout.splitlines()
+    command = ["ssh", "-F", str(plan.folder.ssh_config), plan.name, text]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def until(found: Callable[[], Any], seconds: float = 60) -> None:
@@ -404,6 +405,30 @@ def test_workers_come_as_jobs_while_there_is_work_and_go_when_there_is_none(
         assert sum(client.gather(work)) == sum(range(60))
         del work
         until(lambda: len(jobs()) == 1)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+def test_gpus_of_the_settings_reach_slurm_and_each_worker(launched: Launched, jobs: Callable[..., list[str]]) -> None:
+    file = launched.there.folder / "home/clusters.toml"
+    file.write_text(file.read_text().replace('time = "10m"', 'time = "10m", gpus = 1'))
+    with (
+        dask_cluster(Dask(cluster="west"), workers=2, find=cluster_named) as found,
+        dask_client(found.address, name="west") as client,
+    ):
+        offered: dict[str, float] = {"gpus": 1}
+        work = client.map(lambda n: (time.sleep(1), n)[1], range(20), pure=False, resources=offered)  # type: ignore[func-returns-value]
+        until(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 2)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        assert [each["resources"]["gpus"] for each in workers] == [1.0, 1.0]
+        shown = [on_login(launched, f"scontrol show job -d -o {each}") for each in jobs()]
+        assert [re.findall(r"TRES=\S*(gres/gpu=\d+)", each) for each in shown] == [["gres/gpu=1"]] * 2
+        assert {each for text in shown for each in re.findall(r"GRES=gpu\S*IDX:(\d+)", text)} == {"0", "1"}
+        given = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+        assert set(given.values()) <= {"0", "1"}
+        # A worker has two threads, and tasks that ask for its one GPU come one after the other.
+        assert max((len(each) for each in client.call_stack().values()), default=0) <= 1
+        assert sum(client.gather(work)) == sum(range(20))
 
 
 def score(launched: Launched, out: str, *words: str, within: tuple[str, ...] = ()) -> list[bytes]:
