@@ -75,7 +75,7 @@ async def pack_venv(kind: Uv, *, name: str, machine: str, zstd: bool, workshop: 
         own += [*_chosen(kind), *options]
         set_up = [f"VIRTUAL_ENV={tree}", "UV_VENV_RELOCATABLE=1"]
         await workshop.run(name, "env", "-C", str(kind.project.absolute()), *set_up, *own)
-    await asyncio.to_thread(_point_to, tree, kind.python)
+    await asyncio.to_thread(_point_to, tree, kind.python, name)
     packed = await workshop.pack(name, tree, folder, zstd=zstd)
     await asyncio.to_thread(shutil.rmtree, tree)
     return packed
@@ -93,7 +93,7 @@ async def pack_wheels(kind: Uv, *, name: str, zstd: bool, workshop: Workshop, fo
     gather += ["--python-version", python] if python[0].isdecimal() else []
     inside = str(kind.project.absolute() if kind.project else asked.parent)
     await workshop.run(name, "env", "-C", inside, *gather, "--dest", str(tree / "wheels"), "-r", str(asked))
-    await asyncio.to_thread(shutil.copy2, str(shutil.which("uv")), tree / "uv")
+    await asyncio.to_thread(shutil.copy2, _found("uv", name), tree / "uv")
     packed = await workshop.pack(name, tree, folder, zstd=zstd)
     await asyncio.to_thread(shutil.rmtree, tree)
     return replace(packed, unpacked=3 * packed.unpacked, steps=_installing(kind))
@@ -201,11 +201,16 @@ def _wrong_option(line: str, *, has_hashes: bool) -> str:
     return "brings in what this file does not say, so that nothing tells when it changes: write it here instead"
 
 
-def _point_to(tree: Path, python: str) -> None:
+def _point_to(tree: Path, python: str, name: str) -> None:
     """Let the environment's interpreter be the nodes' one, by the name that it has there."""
     link = tree / "bin" / "python"
-    target = python if python.startswith("/") else shutil.which(python)
-    if target is None:
-        raise EnvironmentUnusable(name=tree.name, where="this machine", reason=f"{python} is not on PATH")
+    target = python if python.startswith("/") else _found(python, name)
     link.unlink()
     link.symlink_to(target)
+
+
+def _found(program: str, name: str) -> str:
+    place = shutil.which(program)
+    if place is None:
+        raise EnvironmentUnusable(name=name, where="this machine", reason=f"{program} is not on PATH")
+    return place

@@ -266,6 +266,7 @@ async def test_what_a_session_runs_in_stays_while_it_has_a_job_however_long_it_s
     async with asyncio.timeout(30):
         while not await collected():
             await asyncio.sleep(0.5)
+    assert [*(Path(access.base) / SESSIONS).iterdir()] == []
 
 
 async def test_modules_are_those_of_the_node(there: There, shell: SshShell, missing: Missing) -> None:
@@ -288,7 +289,7 @@ def image(there: There, missing: Missing) -> Iterator[Path]:
     folder = there.folder / "box"
     folder.mkdir()
     shutil.copy("/bin/busybox", folder / "busybox")
-    copies = "".join(f"COPY busybox /bin/{name}\n" for name in ("busybox", "sh", "cat", "printf", "id"))
+    copies = "".join(f"COPY busybox /bin/{name}\n" for name in ("busybox", "sh", "cat", "printf", "id", "sleep"))
     (folder / "Containerfile").write_text(f"FROM scratch\n{copies}")
     yield folder / "Containerfile"
     kind = Container(containerfile=folder / "Containerfile", build_options=BUILD)
@@ -329,6 +330,45 @@ async def test_a_job_runs_in_a_container_and_its_digest_is_recorded(there: There
     assert again.recipe is not None
     assert again.recipe.image is not None
     assert not again.recipe.image.built
+
+
+PODMAN = """
+own=$(echo /tmp/sluiceway-$(id -u)-"$1"); export XDG_RUNTIME_DIR=$own/run
+podman --root="$own/storage" --runroot="$own/run/containers" --tmpdir="$own/run/libpod" ps --all --quiet
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("how", "kind"), [("cancel", "cancelled"), ("time", "timed out"), ("kill", "cancelled"), ("", "succeeded")]
+)
+async def test_a_container_that_is_ended_is_not_left_behind_nor_in_the_way_of_the_next(
+    there: There, image: Path, how: str, kind: str
+) -> None:
+    """Red on: core/environments/contained.py: `watched.sweep(client, locks)` -> `pass`."""
+    made = await runtime(kind="container", containerfile=image, build_options=BUILD, run_options=RUN)
+    node = (await there.shell.run(Command.of("sinfo", "--noheader", "--Node", "--format=%N"))).text.split()[0]
+
+    async def containers() -> str:
+        done = (await there.shell.run(Command.script(PODMAN, node))).require_success()
+        return done.text.strip()
+
+    script = "printf 'begun\\n'; " + ("sleep 600" if how else "exit 0")
+    request = RunRequest(command=("sh", "-c", script), runtime=made, parameters={"of": secrets.token_hex(8)})
+    wish = {"nodelist": node, "memory": "300M", "time": "1m"}
+    running = asyncio.create_task(there.run(request, **wish))
+    await there.until("begun")
+    if how in {"cancel", "kill"}:
+        signals = ["--signal=KILL", "--full"] if how == "kill" else []
+        await there.shell.run(Command.of("scancel", *signals, "--me"))
+    receipt = await running
+    print(how, receipt.ending, receipt.signal, receipt.exit_code, receipt.why)
+    if how != "kill":
+        assert await containers() == ""
+    again = RunRequest(command=("sh", "-c", "exit 0"), runtime=made, parameters={"of": secrets.token_hex(8)})
+    assert (await there.run(again, **wish)).succeeded
+    assert await containers() == ""
 
 
 @pytest.mark.nightly

@@ -347,6 +347,17 @@ async def test_a_package_that_is_nowhere_is_said_and_nothing_runs(here: Here) ->
         await run(here, made, "true")
 
 
+@pytest.mark.parametrize("ship", ["venv", "wheels"])
+async def test_where_uv_is_missing_that_is_said(here: Here, user: User, ship: str) -> None:
+    (here.folder / "few").mkdir()
+    for each in ("env", "pip"):
+        (here.folder / "few" / each).symlink_to("/bin/true")
+    made = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON, ship=ship)
+    user.export("PATH", str(here.folder / "few"))
+    with pytest.raises(EnvironmentUnusable, match="uv is not on PATH"):
+        await provision.build(made, workshop_here())
+
+
 async def test_packages_are_installed_for_the_nodes_architecture(here: Here, user: User) -> None:
     """A stand-in for uv writes down how it was called, and does its work."""
     other = "aarch64" if platform.machine() == "x86_64" else "x86_64"
