@@ -47,6 +47,13 @@ class Entry:
         """Read the seal; none where there is none that can be read."""
         return _read(self.seal)
 
+    def used(self) -> Optional[float]:
+        """Say when it was last asked for, which its seal keeps; none where there is no seal, or no longer."""
+        try:
+            return os.stat(self.seal).st_mtime
+        except OSError:
+            return None
+
     def claimed(self) -> Dict[str, Any]:
         """Say who is about to ship it; nothing where nobody is."""
         return _read(self.claim) or {}

@@ -35,15 +35,15 @@ def entries(wish: Dict[str, Any]) -> Dict[str, Any]:
     found = []
     for key in _keys(wish["folder"]):
         entry = Entry(wish["folder"], key)
-        sealed = entry.sealed()
-        if sealed is None:
+        sealed, used = entry.sealed(), entry.used()
+        if sealed is None or used is None:
             is_made = entry.is_claimed(since=time.time() - _SILENT_CLAIM)
             standing = "being made" if is_made else "left half-made"
             found.append({"key": key, "standing": standing, "bytes": 0, "used": None, "name": ""})
             continue
         why = entry.damage(sealed, contents=bool(wish.get("check")))
         standing = "ok" if why is None else "damaged: " + why
-        found.append(dict(entry.told(sealed), key=key, standing=standing, used=os.stat(entry.seal).st_mtime))
+        found.append(dict(entry.told(sealed), key=key, standing=standing, used=used))
     return {"entries": found}
 
 
@@ -78,7 +78,7 @@ def stays(entry: Entry, needed: Set[str], used: float, *, dry_run: bool) -> str:
         if not is_mine:
             return "it is being made"
         # Whoever is about to use it asks for it before and after saying so.
-        if os.stat(entry.seal).st_mtime != used:
+        if entry.used() != used:
             return "somebody has just asked for it"
         if not dry_run:
             entry.remove()

@@ -23,6 +23,7 @@ from sluiceway.core.environments.container import reference_of
 from sluiceway.core.environments.entering import SESSIONS
 from sluiceway.core.environments.environment import Container, environment_of
 from sluiceway.core.environments.runtime import Runtime, runtime_of
+from sluiceway.core.environments.uses import BATCHES, DASK
 from sluiceway.core.errors import EnvironmentUnusable
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs import run
@@ -252,16 +253,19 @@ async def test_tasks_of_a_session_run_in_an_environment(there: There, user: User
 async def test_what_a_session_runs_in_stays_while_it_has_a_job_however_long_it_says_nothing(there: There) -> None:
     """Red on: core/runs/sessions.py: `for name in each.parts[-2:]` -> `for name in ()`."""
     access, wish = await there.access(), Resources(cpus=1, memory="300M", time="5m")
+    left = [Path(access.base) / each / secrets.token_hex(8) for each in (DASK, BATCHES)]
+    await there.shell.run(Command.of("mkdir", "-p", *map(str, left)))
 
     async def collected() -> list[str]:
         used, cache = await uses_at(access, there.folder / "home"), provision.cache_at(access)
         return list((await cache.tidy(used, older=timedelta(), most_bytes=None))["gone"])
 
     async with session_at(PLACE.name, wish, runtime=await packages(there)) as session:
-        for each in (Path(access.base) / SESSIONS).rglob("*"):
+        for each in (*(Path(access.base) / SESSIONS).rglob("*"), *left):
             os.utime(each, (0, 0))
         await collected()
         assert await collected() == []
+        assert [each for each in left if each.exists()] == []
         assert (await session.run(Command.of("python", "-c", SHOW))).text.startswith("shipped ")
     async with asyncio.timeout(30):
         while not await collected():

@@ -104,7 +104,7 @@ async def test_what_is_known_to_be_needed_stays(used: Used) -> None:
 async def test_what_is_asked_for_while_old_ones_are_removed_stays(used: Used, tmp_path: Path) -> None:
     """Whoever removes has looked who needs it, and then somebody asks for it.
 
-    Red on: core/environments/inventory.py: `if os.stat(entry.seal).st_mtime != used:` -> `if False:`.
+    Red on: core/environments/inventory.py: `if entry.used() != used:` -> `if False:`.
     """
     when = time.time() - LONG_AGO
     os.utime(used.kept.seal, (when, when))
