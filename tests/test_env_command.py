@@ -96,6 +96,16 @@ def test_a_damaged_environment_is_examined_as_such(user_with_environments: User)
     assert sluiceway("env", "doctor") == 4
 
 
+def test_an_environment_that_was_left_half_made_is_no_failure_and_is_told(
+    user_with_environments: User, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (user_with_environments.folder / "cache" / "environments" / "abc").mkdir(parents=True)
+    assert sluiceway("env", "doctor") == 0
+    told = capfd.readouterr().out
+    assert "left half-made" in told
+    assert "env gc" in told
+
+
 @pytest.mark.parametrize(("words", "code"), [(("push", "nowhere"), 2), (("push", "lost"), 2), (("doctor", "lost"), 4)])
 def test_what_is_wrong_has_its_exit_code(user_with_environments: User, words: tuple[str, ...], code: int) -> None:
     assert sluiceway("env", *words) == code

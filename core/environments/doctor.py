@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sluiceway.core.environments.container import BUILDERS, runs_without
 from sluiceway.core.environments.environment import Archive, Container, Uv
+from sluiceway.core.environments.inventory import HALF_MADE
 from sluiceway.core.environments.runtime import runtime_of
 from sluiceway.core.errors import SluicewayError
 from sluiceway.core.runs.doctor import Check, Health
@@ -39,10 +40,17 @@ async def examine(environment: Environment | None, cache: EnvironmentCache) -> A
         return
     yield Check(what="the cache", health=Health.OK, said=f"{len(entries)} environments", advice="")
     for entry in entries:
-        is_damaged = entry["standing"].startswith("damaged")
-        health, advice = (Health.FAILED, "the next run in it ships it anew") if is_damaged else (Health.OK, "")
+        health, advice = _weighed(entry["standing"])
         said = f"{entry['name'] or '?'}: {entry['standing']}, {entry['bytes']} bytes"
         yield Check(what=entry["key"], health=health, said=said, advice=advice)
+
+
+def _weighed(standing: str) -> tuple[Health, str]:
+    if standing.startswith("damaged"):
+        return Health.FAILED, "the next run in it ships it anew"
+    if standing == HALF_MADE:
+        return Health.DOUBTFUL, "the next run in it makes it anew, else `sluiceway env gc` removes it after a day"
+    return Health.OK, ""
 
 
 def _tools(environment: Environment) -> Iterator[Check]:

@@ -24,6 +24,8 @@ if __name__ != "__main__":
         needed_by_runs,
     )  # fmt: skip
 
+HALF_MADE = "left half-made"
+"""How an environment is that nobody has finished, and nobody works on."""
 _INCOMING, _DAMAGED = "incoming", "damaged"
 _KEY = re.compile(r"[\w-]+")
 # Whoever ships says so every twenty seconds.
@@ -38,7 +40,7 @@ def entries(wish: Dict[str, Any]) -> Dict[str, Any]:
         sealed, used = entry.sealed(), entry.used()
         if sealed is None or used is None:
             is_made = entry.is_claimed(since=time.time() - _SILENT_CLAIM)
-            standing = "being made" if is_made else "left half-made"
+            standing = "being made" if is_made else HALF_MADE
             found.append({"key": key, "standing": standing, "bytes": 0, "used": None, "name": ""})
             continue
         why = entry.damage(sealed, contents=bool(wish.get("check")))

@@ -17,6 +17,7 @@ import pytest
 
 from sluiceway.core.environments import inventory
 from sluiceway.core.environments.cache import Packed, Uses
+from sluiceway.core.environments.entry import Entry
 from sluiceway.core.environments.workshop import Workshop
 from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.remote.local import LocalShell
@@ -160,6 +161,11 @@ async def test_one_whose_maker_has_gone_silent_is_listed_as_such(bench: Bench, d
     claim.write_text("{}")
     aged(claim, days=days)
     assert [each["standing"] for each in await bench.cache().entries()] == [standing]
+
+
+def test_one_that_somebody_else_removes_meanwhile_is_no_error(bench: Bench) -> None:
+    entry = Entry(str(bench.folder / "environments"), KEY)
+    assert inventory.stays(entry, set(), 1.0, dry_run=False) == "somebody has just asked for it"
 
 
 JOBS: frozenset[str] = frozenset()
