@@ -80,7 +80,11 @@ class Holder:
         try:
             code = self._wait(child, folder)
         finally:
-            # In a hurry Slurm is about to kill us as well; and nobody who lives yet may write to what is removed.
+            if self._is_in_a_hurry:
+                # Slurm is about to kill us as well. What is killed writes nothing more, but takes a moment to be gone.
+                kill_all()
+                self._sync(folder)
+                _remove(folder)
             end_all(child, 0 if self._is_in_a_hurry else self._order["grace"])
             self._sync(folder)
         if lock is not None:
@@ -230,15 +234,18 @@ def end_all(child: int, grace: float) -> None:
         reaped()
         time.sleep(_PAUSE_SECONDS / 4)
     deadline = time.monotonic() + _KILL_SECONDS
-    while time.monotonic() < deadline:
-        left = descendants(os.getpid())
-        if not left:
-            return
-        for each in left:
-            with contextlib.suppress(OSError):
-                os.kill(each, signal.SIGKILL)
+    while time.monotonic() < deadline and kill_all():
         time.sleep(_PAUSE_SECONDS / 4)
         reaped()
+
+
+def kill_all() -> bool:
+    """Kill whatever comes from this process and lives; give whether anything did."""
+    left = descendants(os.getpid())
+    for each in left:
+        with contextlib.suppress(OSError):
+            os.kill(each, signal.SIGKILL)
+    return bool(left)
 
 
 def descendants(ancestor: int) -> Set[int]:

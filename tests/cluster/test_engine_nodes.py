@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.messages import LogLine
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import RunRequest
@@ -57,26 +55,12 @@ class Work:
         await node_fails(part["node"])
         return await running, part
 
-    async def left_no_process(self) -> None:
-        async with asyncio.timeout(30):
-            while self.launched.living(self.request):
-                await asyncio.sleep(0.2)
-
     async def left_nothing(self, part: dict[str, Any]) -> None:
         """No process stays anywhere, and no folder where Slurm did not kill what could remove it."""
-        await self.left_no_process()
+        await self.launched.left_no_process(self.request)
         folders = {Path(each["tmp"]) for each in self.launched.connection(self.request)["nodes"]} - {Path(part["tmp"])}
         assert folders
         assert [each for each in folders if each.exists()] == []
-
-    async def begin_another_part(self, node: str) -> None:
-        """Begin and end a part of another engine on a node that is back."""
-        await self.launched.devcluster.resume(node)
-        order = {"argv": ["true"], "env": {}, "node": node, "log": "/dev/null", "ports": 0, "share": 1, "sync": ""}
-        program = self.launched.attempt(self.request) / "launch/holder.py"
-        words = ["srun", f"--nodelist={node}", "--mem=200M", "--time=2", "/usr/bin/python3", "-I", str(program)]
-        asked = Command.of(*words, json.dumps({**order, "only": [], "grace": 1}))
-        (await self.launched.there.shell.run(asked)).require_success()
 
 
 @pytest.fixture(params=["dask", "ray", "spark"])
@@ -130,7 +114,7 @@ async def test_a_job_without_its_node_is_ended_as_that_and_leaves_no_process(
     """
     receipt, _ = await work.run(node_fails)
     assert receipt.ending is EndingKind.NODE_FAILURE, receipt.why
-    await work.left_no_process()
+    await work.launched.left_no_process(work.request)
 
 
 async def test_a_job_that_is_not_to_end_with_its_node_has_its_work_done_by_the_others(
@@ -144,5 +128,6 @@ async def test_a_job_that_is_not_to_end_with_its_node_has_its_work_done_by_the_o
     lost = f"{part['part']} on node {part['node']} has left the {work.engine} cluster"
     assert [each for each in told if lost in each]
     await work.left_nothing(part)
-    await work.begin_another_part(part["node"])
+    await work.launched.devcluster.resume(part["node"])
+    await work.launched.begin_another_part(work.request, part["node"])
     assert not Path(part["tmp"]).exists()

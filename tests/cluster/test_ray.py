@@ -304,7 +304,7 @@ async def test_nothing_outlives_a_launcher_that_is_killed_on_its_node(launched: 
     os.kill(launched.connection(request)["pid"], signal.SIGKILL)
     receipt = await running
     assert receipt.signal == "KILL" or receipt.exit_code == 137
-    await launched.left_nothing(request)
+    await launched.left_nothing_that_stays(request)
 
 
 @pytest.mark.nightly

@@ -15,6 +15,7 @@ import pytest
 from sluiceway.core.launch import addresses, dask_side
 from sluiceway.core.launch.allocation import Node
 from sluiceway.core.launch.dask import DaskLauncher
+from tests.conftest import Missing
 from tests.core.launch.test_launchers import staged
 from tests.core.launch.test_spark import StandIn
 from tests.core.runs.test_jobside import NAMESPACE
@@ -64,9 +65,9 @@ def test_dask_is_told_of_its_pages_in_a_form_that_it_reads(address: str, shown: 
 
 
 @pytest.mark.slow
-def test_dask_works_over_addresses_of_version_6(tmp_path: Path) -> None:
+def test_dask_works_over_addresses_of_version_6(tmp_path: Path, missing: Missing) -> None:
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("names of one's own need namespaces, which this machine does not give")
+        missing.part("slow", why="this machine gives no names of one's own", get="namespaces, or root")
     (tmp_path / "bin").mkdir()
     job_of_two_nodes(tmp_path / "bin")
     (tmp_path / "hosts").write_text(f"{Path('/etc/hosts').read_text()}\n::1 n1 n2\n")
