@@ -23,20 +23,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sluiceway.core.genetics import ranges as range_plan
+from sluiceway.core.genetics.reference import Scorer
 from sluiceway.core.genetics.synthetic import make_panel
 from sluiceway.core.genetics.synthetic_scores import make_scores
 from sluiceway.core.launch.dask import DaskLauncher
 from sluiceway.core.launch.single import SingleLauncher
+from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs.hosts import cluster_named, runs_here
 from sluiceway.core.runs.messages import Link, LogLine
 from sluiceway.core.runs.place import Dask
 from sluiceway.core.runs.receipt import RunReceipt
+from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.request import RunRequest, inputs_of
 from sluiceway.core.runs.run import Line
 from sluiceway.core.slurm.job import EndingKind
 from sluiceway.core.slurm.resources import Resources
 from sluiceway.tasks.dask_cluster import dask_client, dask_cluster
+from sluiceway.tasks.dask_ranges import DaskRangesAway
 from sluiceway.tasks.launch import Engine, start_dask
 from tests.cluster.test_runs import There
 from tests.cluster.test_runs import there as there  # noqa: PLC0414 - a fixture
@@ -105,10 +110,28 @@ class Launched:
         program, name = str(Path(sys.executable).with_name("sluiceway")), runs_here().folder(request.key).run_id
         await asyncio.to_thread(lambda: subprocess.run([program, "cancel", name], check=True, capture_output=True))
 
-    async def left_nothing(self, request: RunRequest) -> None:
+    async def left_no_process(self, request: RunRequest) -> None:
         async with asyncio.timeout(60):
             while self.living(request):
                 await asyncio.sleep(0.2)
+
+    async def left_nothing_that_stays(self, request: RunRequest) -> None:
+        """What Slurm killed at once may have left its folder, until another part of an engine begins on that node."""
+        await self.left_no_process(request)
+        for node in {each["node"] for each in self.connection(request)["nodes"] if Path(each["tmp"]).exists()}:
+            await self.begin_another_part(request, node)
+        await self.left_nothing(request)
+
+    async def begin_another_part(self, request: RunRequest, node: str) -> None:
+        """Begin and end a part of another engine."""
+        order = {"argv": ["true"], "env": {}, "node": node, "log": "/dev/null", "ports": 0, "share": 1, "sync": ""}
+        program = self.attempt(request) / "launch/holder.py"
+        words = ["srun", f"--nodelist={node}", "--mem=200M", "--time=2", "/usr/bin/python3", "-I", str(program)]
+        asked = Command.of(*words, json.dumps({**order, "only": [], "grace": 1}))
+        (await self.there.shell.run(asked)).require_success()
+
+    async def left_nothing(self, request: RunRequest) -> None:
+        await self.left_no_process(request)
         folders = [Path(each["tmp"]) for each in self.connection(request)["nodes"]]
         assert [each for each in folders if each.exists()] == []
 
@@ -298,7 +321,7 @@ async def test_nothing_outlives_a_launcher_that_is_killed_on_its_node(launched: 
     os.kill(launched.connection(request)["pid"], signal.SIGKILL)
     receipt = await running
     assert receipt.signal == "KILL" or receipt.exit_code == 137
-    await launched.left_nothing(request)
+    await launched.left_nothing_that_stays(request)
 
 
 @pytest.mark.nightly
@@ -455,22 +478,58 @@ def panel(launched: Launched) -> Path:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(400)
-def test_scores_of_jobs_have_the_bits_of_this_machine_also_when_a_worker_is_killed(
+def test_scores_of_jobs_have_the_bits_of_this_machine(
     launched: Launched, jobs: Callable[..., list[str]], panel: Path
 ) -> None:
-    local = score(launched, "local")
-    with ThreadPoolExecutor() as pool:
-        away = pool.submit(score, launched, "away", "--on", "dask@west", "--workers", "2")
-        until(lambda: jobs() or away.done(), 100)
-        plan = launched.devcluster.plan
-        until(lambda: "R" in jobs("%t") or away.done(), 100)
-        (first, *_) = jobs() or [""]
-        cancel = ["ssh", "-F", str(plan.folder.ssh_config), plan.name, f"sleep 4; scancel {first}"]
-        subprocess.run(cancel, check=False, capture_output=True)
-        assert away.result() == local
-    kept = (launched.there.folder / "away/manifest.json").read_text()
-    assert json.loads(kept)
+    assert score(launched, "away", "--on", "dask@west", "--workers", "2") == score(launched, "local")
+    assert json.loads((launched.there.folder / "away/manifest.json").read_text())
     assert list(launched.home.glob("**/dask-batches/*")) == []
+
+
+def kill_at_work(launched: Launched, client: Any) -> list[str]:
+    """Kill the one worker while it is at ranges, and then its job; give the ranges."""
+    (pid,), (job,) = client.run(os.getpid).values(), client.run(os.getenv, "SLURM_JOB_ID").values()
+    until(lambda: any(client.processing().values()))
+    os.kill(pid, signal.SIGSTOP)
+    (at_work,) = [each for each in client.processing().values() if each]
+    os.kill(pid, signal.SIGKILL)
+    on_login(launched, f"scancel {job}")
+    return list(at_work)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(200)
+def test_ranges_of_a_job_that_is_killed_run_again_in_another(
+    launched: Launched, jobs: Callable[..., list[str]], panel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red on: tasks/dask_ranges.py: `pure=False, key="score_range")` ->
+    `pure=False, key="score_range", workers=sorted(client.scheduler_info()["workers"])[0])`.
+    """
+    monkeypatch.setattr(range_plan, "_SMALLEST", 64)
+
+    def tables(out: str, scorer: Scorer | None = None) -> list[bytes]:
+        asked = Asked(panel=Path("panels/small"), scores=(Path("scores"),), out=Path(out), limit=14, use_cache=False)
+        ReferenceScoring(asked, clock=SystemClock(), scorer=scorer).run()
+        return [Path(name.replace("out", out)).read_bytes() for name in TABLES]
+
+    with (
+        ThreadPoolExecutor() as pool,
+        dask_cluster(Dask(cluster="west"), workers=1, find=cluster_named) as found,
+        dask_client(found.address, name="west") as client,
+        dask_client(found.address, name="west") as watching,
+    ):
+        assert found.access is not None
+        assert found.loop is not None
+        watching.wait_for_workers(1)
+        before = jobs()
+        away = DaskRangesAway(client=client, access=found.access, loop=found.loop, place="dask@west")
+        running = pool.submit(tables, "away", away)
+        killed = kill_at_work(launched, watching)
+        assert killed
+        scored = running.result(timeout=120)
+        assert set(before).isdisjoint(jobs())
+        away.tidy()
+    assert scored == tables("here")
 
 
 INSIDE = """\
