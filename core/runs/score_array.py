@@ -22,7 +22,7 @@ from sluiceway.core.registry.coalesce import leading
 from sluiceway.core.remote.shell import Command
 from sluiceway.core.runs import run
 from sluiceway.core.runs.array import elements_of
-from sluiceway.core.runs.folder import AttemptFolder, RunFolder
+from sluiceway.core.runs.folder import RUNS, AttemptFolder, RunFolder
 from sluiceway.core.runs.host import Attempt, Waiting
 from sluiceway.core.runs.partials import partial_name
 from sluiceway.core.runs.receipt import RunReceipt, tail_of
@@ -33,6 +33,7 @@ from sluiceway.core.runs.score_work import Work, python_of, table_files
 from sluiceway.core.runs.slurm_array import SlurmArray
 from sluiceway.core.runs.slurm_job import KEPT
 from sluiceway.core.runs.transfer import Transfer, kept_name
+from sluiceway.core.slurm import commands
 from sluiceway.core.slurm.job import Ending, EndingKind
 from sluiceway.core.slurm.parse import Unreachable, read_frames
 from sluiceway.core.slurm.resources import Resources
@@ -82,12 +83,17 @@ class ScoreArrays:
         self._done.append(work)
 
     async def tidy(self) -> None:
-        """Remove from the cluster what the batches that are done have left there; their results are kept here."""
+        """Remove from the cluster what the batches that are done have left there; their results are kept here.
+
+        Rows that a run there links to stay: another home may be scoring some of the same scores.
+        """
+        base = self._access.base
         while self._done:
             work = self._done.pop()
-            gone = [RunFolder(base=self._access.base, key=work.order.key).path]
-            gone += [self._access.base / KEPT / kept_name(each) for each in work.rows]
-            await self._transfer.ask(Command.of("rm", "-rf", "--", *map(str, gone)))
+            run_folder = RunFolder(base=base, key=work.order.key).path
+            await self._transfer.ask(Command.of("rm", "-rf", "--", str(run_folder)))
+            names = map(kept_name, work.rows)
+            await self._transfer.ask(commands.remove_unlinked(base / KEPT, base / RUNS, names))
 
     async def _made(self, work: Work, missing: set[int]) -> AsyncGenerator[int]:
         """Bring what ranges add, in any order, until none is missing; tell each range that is here."""

@@ -168,7 +168,11 @@ else
     : >"$t/links"
 fi
 sed 's|.*/||' "$t/links" | sort -u >"$t/used"
-find . -maxdepth 1 -type f -mmin "+$3" -printf '%f\\n' | sort >"$t/old" || exit 74
+if [ "$3" ]; then
+    find . -maxdepth 1 -type f -mmin "+$3" -printf '%f\\n' | sort >"$t/old" || exit 74
+else
+    sort -u >"$t/old" || exit 74
+fi
 comm -13 "$t/used" "$t/old" | while IFS= read -r name; do rm -f -- "$name" && echo "@gone $name"; done
 echo @end
 """
@@ -295,6 +299,12 @@ def remove_runs(folder: PurePosixPath, names: Iterable[str], *, cluster: str = "
 def remove_kept(folder: PurePosixPath, runs: PurePosixPath, *, minutes: int) -> Command:
     """Remove inputs that are kept by content, that no run links to, and that nobody has looked for in so long."""
     return Command.script(_REMOVE_KEPT, str(folder), str(runs), str(minutes))
+
+
+def remove_unlinked(folder: PurePosixPath, runs: PurePosixPath, names: Iterable[str]) -> Command:
+    """Remove those of these inputs that no run links to, however lately somebody has looked for them."""
+    lines = "".join(f"{each}\n" for each in names).encode()
+    return Command.script(_REMOVE_KEPT, str(folder), str(runs), "", stdin=lines)
 
 
 def give_up(job: JobId) -> Command:
