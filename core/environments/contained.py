@@ -6,14 +6,21 @@ folder, each input that is a link, and the snapshot of the user's code, under th
 nothing else of the node.
 """
 
+import binascii
 import contextlib
 import fcntl
 import json
 import os
 import shutil
 import stat
-import subprocess
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+import sys
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
+
+if TYPE_CHECKING or __package__:
+    from sluiceway.core.environments import watched
+else:
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import watched
 
 # docker is last: it is often there for users who may not use it.
 ORDER = ("podman-hpc", "podman", "apptainer", "singularity", "docker")
@@ -27,24 +34,24 @@ class NoContainer(Exception):
 
 def command(
     container: Dict[str, Any], folder: bytes, argv: List[bytes], environment: Dict[bytes, bytes]
-) -> Tuple[List[bytes], Dict[bytes, bytes], Dict[str, Any]]:
-    """Give the command that runs the payload in its container, its variables, and what really runs."""
+) -> Tuple[List[bytes], Dict[bytes, bytes], Dict[str, Any], Optional[watched.Watch]]:
+    """Give the command that runs the payload in its container, its variables, what really runs, and who watches it."""
     runtime = chosen(container["runtime"])
     record = {"runtime": runtime, "image": container["image"], "digest": container["digest"]}
     if runtime == "none":
-        return argv, environment, dict(record, digest=None)
+        return argv, environment, dict(record, digest=None), None
     if runtime in _APPTAINER:
         words = [_bytes(runtime), b"exec", b"--pwd=" + _work(folder)] + list(_mounts(folder, container))
-        return words + _options(container) + [_sif(runtime, container)] + argv, environment, record
-    environment = dict(environment)
-    client = [_bytes(runtime)] + (_store(environment) if runtime == "podman" else [])
-    _load(client, container, environment)
-    words = client + [b"run", b"--rm", b"--pull=never", b"--network=host", b"--entrypoint="]
+        return words + _options(container) + [_sif(runtime, container)] + argv, environment, record, None
+    watch = _loaded(runtime, container, dict(environment))
+    environment = watch.client.environment
+    words = watch.client.words + [b"run", b"--rm", b"--pull=never", b"--network=host", b"--entrypoint="]
+    words += [b"--name=" + watch.name]
     words += [b"--workdir=" + _work(folder)] + list(_mounts(folder, container))
     if runtime == "docker":
         words.append(b"--user=%d:%d" % (os.getuid(), os.getgid()))
     words += list(_variables(folder, container, environment)) + _options(container)
-    return words + [_bytes(container["digest"])] + argv, environment, record
+    return words + [_bytes(container["digest"])] + argv, environment, record, watch
 
 
 def _options(container: Dict[str, Any]) -> List[bytes]:
@@ -109,17 +116,9 @@ def _store(environment: Dict[bytes, bytes]) -> List[bytes]:
     A job has no runtime folder of its own on many nodes, and the home is often on a file server, on which images
     cannot lie.
     """
-    given = environment.get(b"XDG_RUNTIME_DIR", b"")
-    if given and os.path.isdir(given) and os.access(given, os.W_OK):
+    if _given(environment):
         return []
-    node = environment.get(b"SLURMD_NODENAME", os.uname().nodename.encode())
-    own = b"/tmp/sluiceway-%d-%s" % (os.getuid(), node)
-    for place in (own, own + b"/run"):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(place, 0o700)
-        found = os.lstat(place)
-        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-            raise NoContainer("%s is not this user's own folder" % os.fsdecode(place))
+    own = _own(environment)
     environment[b"XDG_RUNTIME_DIR"] = own + b"/run"
     return [
         b"--root=" + own + b"/storage",
@@ -128,16 +127,43 @@ def _store(environment: Dict[bytes, bytes]) -> List[bytes]:
     ]
 
 
-def _load(client: List[bytes], container: Dict[str, Any], environment: Dict[bytes, bytes]) -> None:
+def _given(environment: Dict[bytes, bytes]) -> bytes:
+    """Give the user's runtime folder on this node, if it has one."""
+    given = environment.get(b"XDG_RUNTIME_DIR", b"")
+    return given if given and os.path.isdir(given) and os.access(given, os.W_OK) else b""
+
+
+def _node(environment: Dict[bytes, bytes]) -> bytes:
+    return environment.get(b"SLURMD_NODENAME", os.uname().nodename.encode())
+
+
+def _own(environment: Dict[bytes, bytes]) -> bytes:
+    """Give a folder of this user alone on this node."""
+    own = b"/tmp/sluiceway-%d-%s" % (os.getuid(), _node(environment))
+    for place in (own, own + b"/run"):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(place, 0o700)
+        found = os.lstat(place)
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise NoContainer("%s is not this user's own folder" % os.fsdecode(place))
+    return own
+
+
+def _loaded(runtime: str, container: Dict[str, Any], environment: Dict[bytes, bytes]) -> watched.Watch:
     """Bring the image into the runtime's store, once a node; it is asked for by its digest, so it is no other."""
-    digest = _bytes(container["digest"])
-    with _alone(environment.get(b"XDG_RUNTIME_DIR") or b"/tmp", b"image"):
-        if _asked(client + [b"image", b"inspect", digest], environment).returncode == 0:
-            return
-        done = _asked(client + [b"load", b"--input=" + _bytes(container["archive"])], environment)
-        if done.returncode or _asked(client + [b"image", b"inspect", digest], environment).returncode:
-            said = done.stderr.decode("utf-8", "replace").strip()[-500:]
-            raise NoContainer("the image could not be loaded: %s" % (said or "the archive holds another one"))
+    words = [_bytes(runtime)] + (_store(environment) if runtime == "podman" else [])
+    folder = _given(environment) or _own(environment) + b"/run"
+    client = watched.Client(words, environment, lambda: _alone(folder, b"mend"))
+    locks, digest = os.path.join(folder, b"sluiceway-" + _node(environment)), _bytes(container["digest"])
+    with _alone(folder, b"image"):
+        watched.sweep(client, locks)
+        if client.ask(b"image", b"inspect", digest).returncode:
+            done = client.ask(b"load", b"--input=" + _bytes(container["archive"]))
+            if done.returncode or client.ask(b"image", b"inspect", digest).returncode:
+                said = done.stderr.decode("utf-8", "replace").strip()[-500:]
+                raise NoContainer("the image could not be loaded: %s" % (said or "the archive holds another one"))
+        name = b"sluiceway-%d-%s" % (os.getuid(), binascii.hexlify(os.urandom(8)))
+        return watched.Watch(client, locks, name)
 
 
 def _sif(runtime: str, container: Dict[str, Any]) -> bytes:
@@ -147,8 +173,9 @@ def _sif(runtime: str, container: Dict[str, Any]) -> bytes:
     with _alone(os.path.dirname(image), os.path.basename(image)):
         if not os.path.exists(image):
             staged = image + b".%d" % os.getpid()
-            done = _asked(
-                [_bytes(runtime), b"build", b"--force", staged, _bytes(container["form"]) + b":" + archive], None
+            source = _bytes(container["form"]) + b":" + archive
+            done = watched.Client([_bytes(runtime)], dict(os.environb), contextlib.suppress).ask(
+                b"build", b"--force", staged, source
             )
             if done.returncode:
                 raise NoContainer(
@@ -156,12 +183,6 @@ def _sif(runtime: str, container: Dict[str, Any]) -> bytes:
                 )
             os.rename(staged, image)
     return image
-
-
-def _asked(argv: List[bytes], environment: Optional[Dict[bytes, bytes]]) -> Any:
-    return subprocess.run(  # noqa: PLW1510 - the asker looks
-        argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
 
 
 @contextlib.contextmanager

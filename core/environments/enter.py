@@ -1,8 +1,8 @@
 """Enters an environment where the work is done, and becomes the payload.
 
 It is started by jobside as `python3 -I enter.py ACTIVATION FOLDER PAYLOAD...`, needs Python 3.6 and nothing else, and
-is replaced by the payload: signals and exit codes are the payload's own. An environment that this node cannot use is
-said, and the payload does not start: exit code 78.
+is replaced by the payload: signals and exit codes are the payload's own; of a container it waits for the end. An
+environment that this node cannot use is said, and the payload does not start: exit code 78.
 """
 
 import json
@@ -29,8 +29,10 @@ def main(words: List[str]) -> int:
         activation = json.loads(file.read().decode("ascii"))
     folder = os.path.abspath(os.fsencode(words[2]))
     try:
-        argv, environment, record = entered(activation, folder, [os.fsencode(each) for each in words[3:]])
+        argv, environment, record, watch = entered(activation, folder, [os.fsencode(each) for each in words[3:]])
         _write(folder, record)
+        if watch is not None:
+            return int(watch.run(argv))
         os.execvpe(argv[0], argv, environment)
     except (Unfit, OSError) as error:
         text = "sluiceway: the environment %s cannot be used on %s: %s\n" % (
@@ -44,22 +46,23 @@ def main(words: List[str]) -> int:
 
 def entered(
     activation: Dict[str, Any], folder: bytes, argv: List[bytes]
-) -> Tuple[List[bytes], Dict[bytes, bytes], Dict[str, Any]]:
-    """Give the command that runs the payload inside, its variables, and what is to be known of it."""
+) -> Tuple[List[bytes], Dict[bytes, bytes], Dict[str, Any], Any]:
+    """Give the command that runs the payload inside, its variables, what is to be known of it, and who watches it."""
     _require_fit(activation)
     environment = _environment(activation, folder)
     record = {"environment": activation["name"], "host": os.uname().nodename}  # type: Dict[str, Any]
     if activation["python"]:
         record["python"] = _version(_bytes(activation["python"]))
+    watch = None
     if activation["container"] is not None:
         import contained  # noqa: PLC0415 - it lies beside this program
 
         try:
-            argv, environment, ran = contained.command(activation["container"], folder, argv, environment)
+            argv, environment, ran, watch = contained.command(activation["container"], folder, argv, environment)
         except contained.NoContainer as error:
             raise Unfit(str(error)) from error
         record["container"] = ran
-    return [_bytes(each) for each in activation["prefix"]] + argv, environment, record
+    return [_bytes(each) for each in activation["prefix"]] + argv, environment, record, watch
 
 
 def _require_fit(activation: Dict[str, Any]) -> None:

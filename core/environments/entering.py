@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from sluiceway.core import settings
-from sluiceway.core.environments import contained, enter, provision
+from sluiceway.core.environments import contained, enter, provision, watched
 from sluiceway.core.environments.container import runs_without
 from sluiceway.core.environments.environment import Container
 from sluiceway.core.errors import EnvironmentUnusable
@@ -86,7 +86,9 @@ def require_enterable(runtime: Runtime, *, where: str) -> None:
 async def words_into(activation: Activation, shell: Shell, *, folder: PurePosixPath, python: str) -> tuple[str, ...]:
     """Write what enters an environment into a folder there, and give the words that put a command in it."""
     (await shell.run(Command.of("mkdir", "-p", "--", str(folder)))).require_success()
-    programs = {each.name: each.read_bytes() for each in (Path(enter.__file__), Path(contained.__file__))}
+    programs = {
+        each.name: each.read_bytes() for each in (Path(str(one.__file__)) for one in (enter, contained, watched))
+    }
     files = {**programs, "activation.json": activation.document(), "request.json": _ASKED}
     for name, content in files.items():
         await shell.write(folder / name, content)

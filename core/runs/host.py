@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sluiceway.core.environments import contained, enter
+from sluiceway.core.environments import contained, enter, watched
 from sluiceway.core.errors import InputMissing
 from sluiceway.core.provenance.digest import digest_of_bytes
 from sluiceway.core.runs import jobside, payload
@@ -143,7 +143,7 @@ def staged_files(attempt: Attempt, activation: bytes | None = None) -> tuple[Sta
     files += [Staged(name=folder.launch / name, content=content) for name, content in programs.items()]
     if activation is not None:
         files.append(Staged(name=folder.activation, content=activation))
-        entering = (Path(enter.__file__), Path(contained.__file__))
+        entering = (Path(str(each.__file__)) for each in (enter, contained, watched))
         files += [Staged(name=folder.whole.path / each.name, content=each.read_bytes()) for each in entering]
     for index in range(len(attempt.elements)):
         files.append(Staged(name=folder.element(index).request, content=attempt.order(index)))
