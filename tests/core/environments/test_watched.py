@@ -112,7 +112,10 @@ def test_a_payload_that_hears_term_ends_as_it_likes(podman: Path) -> None:
 
 
 def test_a_payload_outlives_the_program_that_ends_at_once_when_told_and_is_waited_for(podman: Path) -> None:
-    """As podman 4.3 does. Red on: core/environments/watched.py: `or self._goes_on()` -> ``."""
+    """As podman may do.
+
+    Red on: core/environments/watched.py: `is None or self._goes_on():` -> `is None:`.
+    """
     podman.write_text(STAND_IN.replace("trap : TERM", "trap 'exit 0' TERM"))
     script = 'trap "sleep 0.5; : >done; exit 5" TERM; : >ready; while :; do sleep 0.05; done'
     with watched(podman, "sh", "-c", script) as watching:
