@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # Python 3.11 parses no two texts at once in several threads (github.com/python/cpython/issues/106905).
 _LOOKING = threading.Lock()
 _INPUTS = "inputs"
+# What Dask says where a part of it cannot read what it was sent.
+_UNREADABLE = "Error during deserialization"
 # A line names an input, and the next one where its content is kept.
 _LINK: LiteralString = """
 umask 077
@@ -183,6 +185,11 @@ def _losses(place: str, future: Any = None) -> Iterator[None]:
 
     try:
         yield
+    except RuntimeError as error:
+        if _UNREADABLE not in str(error):
+            raise
+        reason = "its scheduler and workers need sluiceway and its packages in the versions that are here"
+        raise PlaceUnusable(place=place, reason=reason) from error
     except KilledWorker as error:
         reason = (
             f"{error.allowed_failures + 1} workers died at it, the last at {error.last_worker.address}; their logs say "

@@ -215,7 +215,11 @@ class Dies({kind}Plugin):
 async def dask_setup(one):
     {add}(Dies())
 """
-SCHEDULER, WORKER = ("Scheduler", "memory", "one.add_plugin"), ("Worker", "executing", "await one.plugin_add")
+DYING = {
+    "scheduler": DIES.format(kind="Scheduler", state="memory", add="one.add_plugin"),
+    "worker": DIES.format(kind="Worker", state="executing", add="await one.plugin_add"),
+}
+WITHOUT_US = "import sys\nsys.modules['sluiceway'] = None\n"
 PART = [sys.executable, "-m", "distributed.cli.dask_{}", "--no-dashboard", "--host", "127.0.0.1"]
 
 
@@ -224,17 +228,36 @@ def started(place: Path) -> Iterator[Callable[..., None]]:
     """Starts parts of a Dask cluster, each in a process of its own."""
     with ExitStack() as stack:
 
-        def start(part: str, *words: str, dies: bool) -> None:
-            kind, state, add = SCHEDULER if part == "scheduler" else WORKER
-            (place / f"{part}.py").write_text(DIES.format(kind=kind, state=state, add=add))
-            command = [*(word.format(part) for word in PART), *words]
-            command += ["--preload", str(place / f"{part}.py")] if dies else []
+        def start(part: str, *words: str, first: str) -> None:
+            (place / f"{part}.py").write_text(first)
+            command = [*(word.format(part) for word in PART), *words, "--preload", str(place / f"{part}.py")]
             env = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
             process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.kill)
 
         yield start
+
+
+@pytest.fixture
+def refused(place: Path, started: Callable[..., None], capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Scores on a Dask cluster whose parts begin with these programs; gives the address, exit code and error."""
+
+    def scored(scheduler: str = "", worker: str = "") -> tuple[str, Any, str]:
+        file = place / "scheduler.json"
+        started("scheduler", "--port", "0", "--scheduler-file", str(file), first=scheduler)
+        while not file.exists() or not file.read_text():
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        started("worker", address, "--no-nanny", "--nthreads", "1", first=worker)
+        command = ["score", "--panel", "panel", "--scores", "scores", "--limit", "14", "--out", "out"]
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*command, "--on", f"dask:{address}"])
+        said = " ".join(capfd.readouterr().err.split())
+        assert "Traceback" not in said
+        return address, ended.value.code, said
+
+    return scored
 
 
 @pytest.mark.slow
@@ -245,24 +268,20 @@ def started(place: Path) -> Iterator[Callable[..., None]]:
         ("worker", "1 workers died at it, the last at tcp://127"),
     ],
 )
-def test_a_part_of_dask_that_dies_is_told_and_no_traceback(
-    place: Path, started: Callable[..., None], capfd: pytest.CaptureFixture[str], dies: str, told: str
-) -> None:
+def test_a_part_of_dask_that_dies_is_told_and_no_traceback(refused: Callable[..., Any], dies: str, told: str) -> None:
     """Red on: tasks/dask_ranges.py: `except (CancelledError, ClosedClientError, OSError)` -> `except IndexError`."""
-    file = place / "scheduler.json"
-    started("scheduler", "--port", "0", "--scheduler-file", str(file), dies=dies == "scheduler")
-    while not file.exists() or not file.read_text():
-        time.sleep(0.05)
-    address = json.loads(file.read_text())["address"]
-    started("worker", address, "--no-nanny", "--nthreads", "1", dies=dies == "worker")
-    command = ["score", "--panel", "panel", "--scores", "scores", "--limit", "14", "--out", "out"]
-    with pytest.raises(SystemExit) as ended:
-        cli.main([*command, "--on", f"dask:{address}"])
-    said = " ".join(capfd.readouterr().err.split())
-    assert ended.value.code == 4
+    address, code, said = refused(**{dies: DYING[dies]})
+    assert code == 4
     assert f"error: dask:{address} did not score a range: {told}" in said
     assert "ask for the same again" in said
-    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_has_no_sluiceway_is_told_to_be_useless(refused: Callable[..., Any]) -> None:
+    """Red on: tasks/dask_ranges.py: `if _UNREADABLE not in str(error):` -> `if True:`."""
+    address, code, said = refused(scheduler=WITHOUT_US, worker=WITHOUT_US)
+    assert code == 2, said
+    assert f"error: nothing can run at 'dask:{address}': its scheduler and workers need sluiceway" in said
 
 
 def test_work_that_somebody_cancels_on_the_scheduler_is_lost_and_that_is_told(place: Path) -> None:
