@@ -67,7 +67,7 @@ def test_a_system_without_dpkg_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", [line for line in LISTED.splitlines() if line and not line.startswith("#")])
 def test_each_package_has_a_tier_and_a_reason(line: str) -> None:
     tier, package, reason = line.split(maxsplit=2)
-    assert tier in ("cluster", "container", "modules", "plink2", "browser", "postgres", "spark")
+    assert tier in ("cluster", "environments", "container", "modules", "plink2", "browser", "postgres", "spark")
     assert package
     assert len(reason) > 10
 

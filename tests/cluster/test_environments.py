@@ -111,10 +111,12 @@ async def test_a_job_without_a_network_runs_in_what_was_shipped_once_or_anew_whe
 
 
 @pytest.mark.nightly
-async def test_wheels_are_installed_there_and_used_without_any_network(there: There, user: User) -> None:
+async def test_wheels_are_installed_there_and_used_without_any_network(
+    there: There, user: User, missing: Missing
+) -> None:
     """All Python there is cut off: what installs on the login node, and what runs in the job."""
     if not (shutil.which("pip3") or shutil.which("pip")):
-        pytest.skip("gathering wheels needs pip")
+        missing.part("environments", why="pip is not here, which gathers them", get="make test, as root or with sudo")
     folder = (await there.access()).base.parent
     cut_off = folder / "cut-off"
     await there.shell.write(cut_off, f'#!/bin/sh\nexec unshare --map-root-user --net {PYTHON} "$@"\n'.encode())

@@ -19,7 +19,7 @@ import pytest
 from sluiceway.core.environments import keeper
 from sluiceway.core.environments.cache import Packed, Uses
 from sluiceway.core.errors import EnvironmentUnusable
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Missing
 from tests.core.environments.made import Bench
 
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]
@@ -202,13 +202,13 @@ async def test_the_wrong_architecture_is_said(bench: Bench, tmp_path: Path) -> N
     ("kilobytes", "told"),
     [(600, 1), *(pytest.param(each, each, marks=pytest.mark.nightly) for each in (2000, 600))],
 )
-def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, kilobytes: int, told: int) -> None:
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, kilobytes: int, told: int, missing: Missing) -> None:
     """It is full while it is sent, found too small before it is unpacked, and full while it is: its size was a guess.
 
     Red on: core/environments/keeper.py: `finally: remove(staged)` -> `finally: pass`.
     """
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("a small disk needs namespaces, which this machine does not give")
+        missing.part("small disks", why="this machine gives no namespaces", get="root, or user namespaces")
     program = [sys.executable, "-m", "tests.core.environments.full", str(tmp_path), str(kilobytes), str(told)]
     done = subprocess.run([*NAMESPACE, *program], cwd=ROOT, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)

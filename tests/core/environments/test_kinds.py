@@ -24,7 +24,7 @@ from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.remote.local import LocalShell
 from sluiceway.core.runs.receipt import RunReceipt
 from sluiceway.core.runs.request import RunRequest
-from tests.conftest import ROOT, User
+from tests.conftest import ROOT, Missing, User
 from tests.core.environments.made import Bench, project, recorded_uv, requirements, wheel
 from tests.core.runs.here import Here
 
@@ -65,9 +65,9 @@ SHOW = "import greeting, sys; print(greeting.WORD, sys.prefix)"
 
 
 @pytest.mark.parametrize("ship", ["venv", pytest.param("wheels", marks=pytest.mark.nightly)])
-async def test_a_payload_runs_in_what_uv_installed(here: Here, ship: str) -> None:
+async def test_a_payload_runs_in_what_uv_installed(here: Here, ship: str, missing: Missing) -> None:
     if ship == "wheels" and not (shutil.which("pip3") or shutil.which("pip")):
-        pytest.skip("gathering wheels needs pip")
+        missing.part("environments", why="pip is not here, which gathers them", get="make test, as root or with sudo")
     made = await runtime(kind="uv", requirements=requirements(here.folder), python=PYTHON, ship=ship)
     receipt = await run(here, made, "python", "-c", SHOW)
     assert receipt.succeeded, receipt.stderr.read_text()
@@ -88,9 +88,9 @@ async def test_a_payload_runs_in_what_a_lock_says(here: Here) -> None:
 
 
 @pytest.mark.nightly
-async def test_wheels_of_a_lock_are_installed_there_by_their_hashes(here: Here, user: User) -> None:
+async def test_wheels_of_a_lock_are_installed_there_by_their_hashes(here: Here, user: User, missing: Missing) -> None:
     if not (shutil.which("pip3") or shutil.which("pip")):
-        pytest.skip("gathering wheels needs pip")
+        missing.part("environments", why="pip is not here, which gathers them", get="make test, as root or with sudo")
     folder = project(here.folder / "project")
     user.export("PIP_NO_INDEX", "1")
     user.export("PIP_FIND_LINKS", str(folder / "wheels"))
@@ -372,11 +372,11 @@ async def test_packages_are_installed_for_the_nodes_architecture(here: Here, use
     ("here_is", "there_is", "form"), [(True, True, "zst"), (True, False, "gz"), (False, True, "gz")]
 )
 async def test_what_is_shipped_is_packed_as_both_sides_can(
-    here: Here, user: User, here_is: bool, there_is: bool, form: str
+    here: Here, user: User, here_is: bool, there_is: bool, form: str, missing: Missing
 ) -> None:
     """The one that has no zstd has the rest of what it needs in a folder, and no other on its PATH."""
     if shutil.which("zstd") is None:
-        pytest.skip("zstd is not installed")
+        missing.part("environments", why="zstd is not installed", get="make test, as root or with sudo")
     few = here.folder / "few"
     few.mkdir()
     for each in ("uv", "tar", "gzip", "sh", "env", "sync"):

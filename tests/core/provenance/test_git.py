@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sluiceway.core.provenance.git import head_of
+from tests.conftest import Missing
 
 WHO = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
 
@@ -19,10 +20,10 @@ def git(tree: Path, *words: str) -> str:
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree(tmp_path: Path, missing: Missing) -> Path:
     """A working tree with one commit."""
     if shutil.which("git") is None:
-        pytest.skip("git is not installed")
+        missing.part("git", why="git is not installed", get="git")
     made = tmp_path / "tree"
     made.mkdir()
     git(made, "init", "-q", "-b", "main")

@@ -19,7 +19,7 @@ from sluiceway.core.provenance.digest import digest_of_file
 from sluiceway.core.remote.clock import SystemClock
 from sluiceway.core.runs.reference_scoring import Asked, ReferenceScoring
 from sluiceway.core.runs.summary import Summary
-from tests.conftest import ROOT, User
+from tests.conftest import ROOT, Missing, User
 
 TABLES = ("scores.parquet", "distributions.parquet", "quality.parquet", "matches.parquet")
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]
@@ -93,11 +93,11 @@ def test_a_run_killed_at_any_step_leaves_nothing_half_written_and_the_next_one_i
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_full_disk_ends_a_run_with_one_clear_error_and_the_next_one_is_right(
-    user: User, synthetic: Path, tmp_path: Path
+    user: User, synthetic: Path, tmp_path: Path, missing: Missing
 ) -> None:
     """Red on: core/store/durable.py: `if number in _STORAGE or` -> `if False or`."""
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("a small disk needs namespaces, which this machine does not give")
+        missing.part("small disks", why="this machine gives no namespaces", get="root, or user namespaces")
     score(user, synthetic, tmp_path / "expected")
     expected = {name: each.hex() for name, each in contents(tmp_path / "expected" / "out").items()}
     used = sum(each.stat().st_size for each in (tmp_path / "expected").rglob("*") if each.is_file())

@@ -22,6 +22,7 @@ from sluiceway.core.runs.host import Attempt
 from sluiceway.core.runs.local_job import _stage
 from sluiceway.core.runs.request import Content, RunRequest, inputs_of
 from sluiceway.core.slurm.job import JobId, JobOutcome
+from tests.conftest import Missing
 
 ODD = ["a b", "'", '"', "$(id)", "`id`", "-n", "--", "", "new\nline", "\udcff\udcfe", "é", "*", "\\", "{}", "\x01"]
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]
@@ -229,7 +230,7 @@ def test_a_full_disk_leaves_no_outcome_and_is_said(tmp_path: Path) -> None:
     assert {each.name for each in Path(folder.path).iterdir() if "outcome" in each.name} == set()
 
 
-def test_a_disk_that_is_full_before_the_start_starts_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_before_the_start_starts_nothing(tmp_path: Path, missing: Missing) -> None:
     folder = staged(tmp_path, script=script(tmp_path, "touch ran"))
     shell = (
         'mount -t tmpfs -o size=64k none "$0" && cp -r "$1"/. "$0" && head -c 1M /dev/zero >"$0"/fill; shift; exec "$@"'
@@ -237,7 +238,7 @@ def test_a_disk_that_is_full_before_the_start_starts_nothing(tmp_path: Path) -> 
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("a small disk needs namespaces, which this machine does not give")
+        missing.part("small disks", why="this machine gives no namespaces", get="root, or user namespaces")
     command = [
         *NAMESPACE,
         "sh",

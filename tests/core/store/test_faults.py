@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sluiceway.core.store.objects import ObjectStore
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Missing
 from tests.core.store import full
 from tests.core.store.killed import KEY, NEW, OLD
 
@@ -53,11 +53,13 @@ def test_the_next_put_removes_what_a_killed_one_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["bytes", "table", "facts"])
 @pytest.mark.parametrize("how", ["a small disk", "a limit of file sizes"])
-def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, how: str, what: str) -> None:
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(
+    tmp_path: Path, how: str, what: str, missing: Missing
+) -> None:
     """Red on: core/store/scratch.py: `undo.callback(remove, folder)` -> `pass`."""
     inside = NAMESPACE if how == "a small disk" else []
     if inside and subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("a small disk needs namespaces, which this machine does not give")
+        missing.part("small disks", why="this machine gives no namespaces", get="root, or user namespaces")
     answer = json.loads(program("full", how, what, tmp_path, inside=inside))
     assert answer["said"].startswith(f"could not {'write' if what == 'facts' else 'store the object'} ")
     assert ("No space left" if inside else "File too large") in answer["said"]
