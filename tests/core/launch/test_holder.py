@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ def test_a_folder_whose_holder_was_killed_is_removed_by_the_next_one_and_that_of
 def test_a_folder_in_which_something_works_yet_stays_though_its_holder_was_killed(place: Path) -> None:
     """Red on: core/launch/holder.py: `os.set_inheritable(mark, True)` -> `pass`."""
     begun, facts = held(place, "sleep", "600")
+    # Until then it is a copy of its holder, and holds what that does.
+    while not Path(f"/proc/{facts['pid']}/cmdline").read_bytes().startswith(b"sleep\0"):
+        time.sleep(0.01)
     os.kill(begun.pid, signal.SIGKILL)
     over(held(place)[0])
     assert Path(facts["tmp"]).exists()
