@@ -7,6 +7,7 @@ texts that they are. A line that says nothing clear is an error; no image is nam
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
 import shlex
@@ -134,14 +135,15 @@ def _skip_here_documents(rest: str, lines: Iterator[str]) -> None:
 
 def _found(root: Path, source: str) -> Iterator[Path]:
     """Give what a source stands for, with the links on the way to it."""
-    pattern = posixpath.normpath(source.lstrip("/") or ".")
+    # Builders know no folders within folders by two stars: they are as one.
+    pattern = re.sub(r"\*+", "*", posixpath.normpath(source.lstrip("/") or "."))
     if pattern.split("/")[0] == "..":
         raise Unreadable(f"it copies {source!r}, which is not beside it")
     try:
-        matches = [root] if pattern == "." else sorted(root.glob(pattern))
+        matches = sorted(root.glob(pattern)) if set("*?[") & set(pattern) else [root / pattern]
     except ValueError as error:
         raise Unreadable(f"it copies {source!r}: {error}") from error
-    if not matches:
+    if not any(map(os.path.lexists, matches)):
         raise Unreadable(f"it copies {source!r}, and there is no such file beside it")
     for each in matches:
         *links, place = _way(root, each)
@@ -170,9 +172,11 @@ def _way(root: Path, asked: Path) -> list[Path]:
         else:
             place /= step
             leaves = place.is_symlink() and place.readlink().is_absolute()
-        if leaves or len(links) > _MOST_LINKS:
+        if leaves:
             raise Unreadable(f"it copies {str(asked.relative_to(root))!r}, a link that leads out of its folder")
         if place.is_symlink():
+            if len(links) == _MOST_LINKS:
+                break
             links.append(place)
             todo, place = [*place.readlink().parts, *todo], place.parent
     if not place.exists():
