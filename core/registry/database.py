@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sqlalchemy import URL, event, text
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _PATIENCE_SECONDS: Final = 30
+_TRIES: Final = 20
 # Whoever makes the tables first keeps the others waiting; any number will do.
 _MIGRATION_LOCK: Final = 0x51_01_CE
 
@@ -154,9 +156,24 @@ def _prepared(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     # Readers and the one writer do not wait for each other; whoever is told that it is done finds it on the disk.
-    for pragma in (f"busy_timeout={_PATIENCE_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute(f"PRAGMA busy_timeout={_PATIENCE_SECONDS * 1000}")
+    _log_ahead(cursor)
+    cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _log_ahead(cursor: Any) -> None:
+    """Let the database have a log ahead of it; where somebody else is about to do the same, SQLite waits for nobody."""
+    for _ in range(_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            # This does wait for them.
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("COMMIT")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _begun(connection: Connection) -> None:
